@@ -40,4 +40,4 @@ std::string compose(const Pieces&... pieces) {
 // "64 MiB", "4 KiB", "1536 bytes": the largest unit that leaves a whole number.
 std::string size_text(std::uint64_t bytes);
 
-} // namespace iommufd::inline v0_1
+}  // namespace iommufd::inline v0_1

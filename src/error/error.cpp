@@ -15,7 +15,7 @@ struct Error::Words {
     int code;
     Operation operation;
     std::string what;
-    std::string cause; // empty: the table knows
+    std::string cause;  // empty: the table knows
     std::string next_step;
 };
 
@@ -24,15 +24,14 @@ namespace {
 constexpr std::uintptr_t kBare = 1;
 
 constexpr std::uintptr_t bare(Operation operation, int code) noexcept {
-    return kBare | (static_cast<std::uintptr_t>(operation) << 8) |
-           (static_cast<std::uintptr_t>(code) << 16);
+    return kBare | (static_cast<std::uintptr_t>(operation) << 8) | (static_cast<std::uintptr_t>(code) << 16);
 }
 
-} // namespace
+}  // namespace
 
 Error::Error(Operation operation, int code, std::string what) noexcept : state_(bare(operation, code)) {
-    if (auto* const words = new (std::nothrow)
-            Words{.code = code, .operation = operation, .what = std::move(what), .cause = {}, .next_step = {}})
+    if (auto* const words = new (std::nothrow) Words{
+            .code = code, .operation = operation, .what = std::move(what), .cause = {}, .next_step = {}})
         state_ = reinterpret_cast<std::uintptr_t>(words);
 }
 
@@ -52,9 +51,7 @@ Error::Error(const Error& other) noexcept : state_(other.state_) {
     if (!(state_ & kBare)) reinterpret_cast<Words*>(state_)->owners.fetch_add(1, std::memory_order_relaxed);
 }
 
-Error::Error(Error&& other) noexcept : state_(other.state_) {
-    other.state_ = bare(Operation::none, 0);
-}
+Error::Error(Error&& other) noexcept : state_(other.state_) { other.state_ = bare(Operation::none, 0); }
 
 Error& Error::operator=(Error other) noexcept {
     std::swap(state_, other.state_);
@@ -136,4 +133,4 @@ std::string size_text(std::uint64_t bytes) {
 
 Failure::Failure(Error error) : error_(std::move(error)), text_(error_.text()) {}
 
-} // namespace iommufd::inline v0_1
+}  // namespace iommufd::inline v0_1

@@ -31,4 +31,4 @@ Error failed(Operation operation, int code, Describe&& describe) noexcept {
     }
 }
 
-} // namespace iommufd::inline v0_1
+}  // namespace iommufd::inline v0_1

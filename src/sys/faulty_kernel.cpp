@@ -22,7 +22,7 @@ bool releases(const void* message, std::size_t length) {
     return copy.type == uapi::vhost::kMsgIotlbV2 && copy.iotlb.type == uapi::vhost::kIotlbInvalidate;
 }
 
-} // namespace
+}  // namespace
 
 bool FaultyKernel::strikes() noexcept {
     if (++calls_ != fault_.call) return false;
@@ -96,6 +96,10 @@ int FaultyKernel::fstat(int fd, FileStatus& status) {
     return acquiring([&] { return inner_.fstat(fd, status); });
 }
 
+int FaultyKernel::same_file(int a, int b) {
+    return acquiring([&] { return inner_.same_file(a, b); });
+}
+
 int FaultyKernel::stat(const char* path, FileStatus& status) {
     return acquiring([&] { return inner_.stat(path, status); });
 }
@@ -112,4 +116,4 @@ int FaultyKernel::read_file(const char* path, std::string& content) {
     return acquiring([&] { return inner_.read_file(path, content); });
 }
 
-} // namespace iommufd::inline v0_1::sys
+}  // namespace iommufd::inline v0_1::sys

@@ -20,8 +20,8 @@
 namespace iommufd::inline v0_1::sys {
 
 struct Fault {
-    std::uint64_t call = 0; // 0: none
-    int error = 0;          // a positive errno
+    std::uint64_t call = 0;  // 0: none
+    int error = 0;           // a positive errno
     // A call that releases something (close, munmap, DESTROY, IOAS_UNMAP, DETACH, IOTLB INVALIDATE) may
     // also do its work and then report the error. Other calls never fail after their effect.
     bool after_effect = false;
@@ -47,6 +47,7 @@ public:
     int munmap(void* address, std::size_t length) override;
     int poll(std::span<pollfd> descriptors, int timeout_ms) override;
     int fstat(int fd, FileStatus& status) override;
+    int same_file(int a, int b) override;
     int stat(const char* path, FileStatus& status) override;
     int readlink(const char* path, std::string& target) override;
     int readdir(const char* path, std::vector<std::string>& names) override;
@@ -65,4 +66,4 @@ private:
     std::atomic<bool> struck_ = false;
 };
 
-} // namespace iommufd::inline v0_1::sys
+}  // namespace iommufd::inline v0_1::sys

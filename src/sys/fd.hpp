@@ -43,4 +43,4 @@ private:
     int number_ = -1;
 };
 
-} // namespace iommufd::inline v0_1::sys
+}  // namespace iommufd::inline v0_1::sys

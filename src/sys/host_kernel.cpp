@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/kcmp.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -53,8 +55,7 @@ public:
 
     int mmap(void** address, std::size_t length, int protection, int flags, int fd,
              std::uint64_t offset) override {
-        void* const mapped =
-            ::mmap(*address, length, protection, flags, fd, static_cast<off_t>(offset));
+        void* const mapped = ::mmap(*address, length, protection, flags, fd, static_cast<off_t>(offset));
         if (mapped == MAP_FAILED) return -errno;
         *address = mapped;
         return 0;
@@ -66,14 +67,21 @@ public:
     }
 
     int fstat(int fd, FileStatus& status) override {
-        struct stat found {};
+        struct stat found{};
         if (::fstat(fd, &found) < 0) return -errno;
         status = file_status(found);
         return 0;
     }
 
+    int same_file(int a, int b) override {
+        const pid_t self = ::getpid();
+        const long order = ::syscall(SYS_kcmp, self, self, KCMP_FILE, a, b);
+        if (order < 0) return -errno;
+        return order == 0 ? 1 : 0;
+    }
+
     int stat(const char* path, FileStatus& status) override {
-        struct stat found {};
+        struct stat found{};
         if (::stat(path, &found) < 0) return -errno;
         status = file_status(found);
         return 0;
@@ -91,7 +99,7 @@ public:
         const std::unique_ptr<DIR, int (*)(DIR*)> folder(::opendir(path), ::closedir);
         if (!folder) return -errno;
         names.clear();
-        while (const dirent* const entry = ::readdir(folder.get())) { // NOLINT(concurrency-mt-unsafe)
+        while (const dirent* const entry = ::readdir(folder.get())) {  // NOLINT(concurrency-mt-unsafe)
             const std::string_view name = entry->d_name;
             if (name != "." && name != "..") names.emplace_back(name);
         }
@@ -114,11 +122,13 @@ public:
     }
 };
 
-} // namespace
+}  // namespace
+
+int Kernel::same_file(int, int) { return -ENOSYS; }
 
 Kernel& host_kernel() noexcept {
     static HostKernel kernel;
     return kernel;
 }
 
-} // namespace iommufd::inline v0_1::sys
+}  // namespace iommufd::inline v0_1::sys

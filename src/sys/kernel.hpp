@@ -27,8 +27,8 @@ namespace iommufd::inline v0_1::sys {
 // What a path or a descriptor is, as far as this library asks.
 struct FileStatus {
     mode_t mode;
-    dev_t device;    // of a device node: its major and minor number
-    dev_t container; // the file system that holds the file
+    dev_t device;     // of a device node: its major and minor number
+    dev_t container;  // the file system that holds the file
     ino_t inode;
     std::uint64_t size;
 };
@@ -56,6 +56,8 @@ public:
     virtual int munmap(void* address, std::size_t length) = 0;
     virtual int poll(std::span<pollfd> descriptors, int timeout_ms) = 0;
     virtual int fstat(int fd, FileStatus& status) = 0;
+    // 1 where both descriptors stand for one open file (kcmp), 0 where they don't; -ENOSYS: can't be told.
+    virtual int same_file(int a, int b);
 
     // Read-only look-up of the machine: /sys, /proc, /dev.
     virtual int stat(const char* path, FileStatus& status) = 0;
@@ -68,4 +70,4 @@ public:
 // The machine's own kernel. It has no state, and lives as long as the process.
 Kernel& host_kernel() noexcept;
 
-} // namespace iommufd::inline v0_1::sys
+}  // namespace iommufd::inline v0_1::sys

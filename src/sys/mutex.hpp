@@ -57,4 +57,4 @@ private:
     std::condition_variable inner_;
 };
 
-} // namespace iommufd::inline v0_1::sys
+}  // namespace iommufd::inline v0_1::sys

@@ -4,8 +4,8 @@
 //
 // Every command is an ioctl whose argument starts with its own size. A kernel takes a shorter struct
 // (the rest counts as zero) down to the size that the command had at first, and a longer one whose
-// tail is zero. Sizes and offsets are checked against the kernel's header where one is at hand
-// (uapi_check.cpp). Since-versions stand in commands.hpp.
+// tail is zero. Sizes, offsets and values are checked against the kernel's header where one is at hand
+// (*_check.cpp, by tests/uapi/check). Since-versions stand in commands.hpp.
 #pragma once
 
 #include <cstdint>
@@ -177,6 +177,10 @@ struct HwptAlloc {
     std::uint32_t reserved2;
 };
 
+inline constexpr std::uint64_t kVtdS1Sre = 1U << 0;
+inline constexpr std::uint64_t kVtdS1Eafe = 1U << 1;
+inline constexpr std::uint64_t kVtdS1Wpe = 1U << 2;
+
 struct HwptVtdS1 {
     std::uint64_t flags;
     std::uint64_t pgtbl_addr;
@@ -195,6 +199,7 @@ struct HwptAmdGuest {
 inline constexpr std::uint32_t kHwInfoInputType = 1U << 0;
 
 inline constexpr std::uint32_t kHwInfoNone = 0;
+inline constexpr std::uint32_t kHwInfoDefault = 0;  // as input: what the device's own IOMMU has
 inline constexpr std::uint32_t kHwInfoVtd = 1;
 inline constexpr std::uint32_t kHwInfoArmSmmuv3 = 2;
 inline constexpr std::uint32_t kHwInfoTegra241Cmdqv = 3;
@@ -211,11 +216,13 @@ struct HwInfo {
     std::uint32_t dev_id;
     std::uint32_t data_len;
     std::uint64_t data_uptr;
-    std::uint32_t data_type; // in with kHwInfoInputType, out always
+    std::uint32_t data_type;  // in with kHwInfoInputType, out always
     std::uint8_t out_max_pasid_log2;
     std::uint8_t reserved[3];
     std::uint64_t out_capabilities;
 };
+
+inline constexpr std::uint32_t kHwInfoVtdErrata772415Spr17 = 1U << 0;
 
 struct HwInfoVtd {
     std::uint32_t flags;
@@ -223,6 +230,8 @@ struct HwInfoVtd {
     std::uint64_t cap_reg;
     std::uint64_t ecap_reg;
 };
+
+inline constexpr std::uint32_t kHwInfoArmSmmuv3ErrataRepeatTlbiCfgi = 1U << 0;
 
 struct HwInfoArmSmmuv3 {
     std::uint32_t flags;
@@ -272,13 +281,15 @@ inline constexpr std::uint32_t kInvalidateArmSmmuv3 = 1;
 
 struct HwptInvalidate {
     std::uint32_t size;
-    std::uint32_t hwpt_id; // a nested hwpt, or a viommu
+    std::uint32_t hwpt_id;  // a nested hwpt, or a viommu
     std::uint64_t data_uptr;
     std::uint32_t data_type;
     std::uint32_t entry_len;
-    std::uint32_t entry_num; // in: entries given; out: entries handled
+    std::uint32_t entry_num;  // in: entries given; out: entries handled
     std::uint32_t reserved;
 };
+
+inline constexpr std::uint32_t kVtdInvalidateLeaf = 1U << 0;
 
 struct HwptVtdS1Invalidate {
     std::uint64_t addr;
@@ -357,6 +368,7 @@ struct VdeviceAlloc {
 
 inline constexpr std::uint32_t kVeventLost = 1U << 0;
 
+inline constexpr std::uint32_t kVeventqDefault = 0;
 inline constexpr std::uint32_t kVeventqArmSmmuv3 = 1;
 inline constexpr std::uint32_t kVeventqTegra241Cmdqv = 2;
 
@@ -373,7 +385,7 @@ struct VeventqAlloc {
 
 struct VeventHeader {
     std::uint32_t flags;
-    std::uint32_t sequence; // 0 to INT32_MAX, then 0 again
+    std::uint32_t sequence;  // 0 to INT32_MAX, then 0 again
 };
 
 struct VeventArmSmmuv3 {
@@ -384,6 +396,7 @@ struct VeventTegra241Cmdqv {
     std::uint64_t lvcmdq_err_map[2];
 };
 
+inline constexpr std::uint32_t kHwQueueDefault = 0;
 inline constexpr std::uint32_t kHwQueueTegra241Cmdqv = 1;
 
 struct HwQueueAlloc {
@@ -397,4 +410,4 @@ struct HwQueueAlloc {
     std::uint64_t length;
 };
 
-} // namespace iommufd::uapi
+}  // namespace iommufd::uapi

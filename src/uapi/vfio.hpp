@@ -36,7 +36,7 @@ inline constexpr Request kIommuUnmapDma = request(14);
 struct InfoCapHeader {
     std::uint16_t id;
     std::uint16_t version;
-    std::uint32_t next; // offset from the start of the info struct; 0 ends the chain
+    std::uint32_t next;  // offset from the start of the info struct; 0 ends the chain
 };
 
 inline constexpr std::uint32_t kDeviceFlagReset = 1U << 0;
@@ -81,7 +81,7 @@ struct RegionSparseMmapArea {
     std::uint64_t size;
 };
 
-struct RegionInfoCapSparseMmap { // followed by nr_areas times RegionSparseMmapArea
+struct RegionInfoCapSparseMmap {  // followed by nr_areas times RegionSparseMmapArea
     InfoCapHeader header;
     std::uint32_t nr_areas;
     std::uint32_t reserved;
@@ -119,7 +119,7 @@ inline constexpr std::uint32_t kIrqSetMask = 1U << 3;
 inline constexpr std::uint32_t kIrqSetUnmask = 1U << 4;
 inline constexpr std::uint32_t kIrqSetTrigger = 1U << 5;
 
-struct IrqSet { // followed by count times the data that the flags name
+struct IrqSet {  // followed by count times the data that the flags name
     std::uint32_t argsz;
     std::uint32_t flags;
     std::uint32_t index;
@@ -133,13 +133,13 @@ inline constexpr std::uint32_t kDevidOwned = 0;
 inline constexpr std::uint32_t kDevidNotOwned = ~0U;
 
 struct PciDependentDevice {
-    std::uint32_t devid; // or the group's number, for a device that was not opened as a cdev
+    std::uint32_t devid;  // or the group's number, for a device that was not opened as a cdev
     std::uint16_t segment;
     std::uint8_t bus;
     std::uint8_t devfn;
 };
 
-struct PciHotResetInfo { // followed by count times PciDependentDevice
+struct PciHotResetInfo {  // followed by count times PciDependentDevice
     std::uint32_t argsz;
     std::uint32_t flags;
     std::uint32_t count;
@@ -155,7 +155,7 @@ inline constexpr std::uint32_t kIoeventfdSizeMask = 0xf;
 
 struct DeviceIoeventfd {
     std::uint32_t argsz;
-    std::uint32_t flags; // the width of the write in bytes: 1, 2, 4 or 8
+    std::uint32_t flags;  // the width of the write in bytes: 1, 2, 4 or 8
     std::uint64_t offset;
     std::uint64_t data;
     std::int32_t fd;
@@ -207,7 +207,7 @@ inline constexpr std::uint32_t kFeatureDmaBuf = 11;
 inline constexpr std::uint32_t kFeatureMigPrecopyInfoV2 = 12;
 inline constexpr std::uint32_t kFeatureZpciError = 13;
 
-struct DeviceFeature { // followed by the feature's own struct
+struct DeviceFeature {  // followed by the feature's own struct
     std::uint32_t argsz;
     std::uint32_t flags;
 };
@@ -219,6 +219,15 @@ inline constexpr std::uint64_t kMigrationPreCopy = 1U << 2;
 struct FeatureMigration {
     std::uint64_t flags;
 };
+
+inline constexpr std::uint32_t kMigStateError = 0;
+inline constexpr std::uint32_t kMigStateStop = 1;
+inline constexpr std::uint32_t kMigStateRunning = 2;
+inline constexpr std::uint32_t kMigStateStopCopy = 3;
+inline constexpr std::uint32_t kMigStateResuming = 4;
+inline constexpr std::uint32_t kMigStateRunningP2p = 5;
+inline constexpr std::uint32_t kMigStatePreCopy = 6;
+inline constexpr std::uint32_t kMigStatePreCopyP2p = 7;
 
 struct FeatureMigState {
     std::uint32_t device_state;
@@ -263,7 +272,7 @@ struct FeatureMigDataSize {
 };
 
 struct FeatureBusMaster {
-    std::uint32_t op; // 0 clears, 1 sets
+    std::uint32_t op;  // 0 clears, 1 sets
 };
 
 struct RegionDmaRange {
@@ -271,7 +280,7 @@ struct RegionDmaRange {
     std::uint64_t length;
 };
 
-struct FeatureDmaBuf { // followed by nr_ranges times RegionDmaRange
+struct FeatureDmaBuf {  // followed by nr_ranges times RegionDmaRange
     std::uint32_t region_index;
     std::uint32_t open_flags;
     std::uint32_t flags;
@@ -284,6 +293,10 @@ struct FeatureZpciError {
 
 inline constexpr std::uint32_t kType1Iommu = 1;
 inline constexpr std::uint32_t kType1v2Iommu = 3;
+// Asked for with kCheckExtension only:
+inline constexpr std::uint32_t kDmaCcIommu = 4;
+inline constexpr std::uint32_t kNoiommuIommu = 8;
+inline constexpr std::uint32_t kUnmapAll = 9;
 
 inline constexpr std::uint32_t kIommuInfoPgsizes = 1U << 0;
 inline constexpr std::uint32_t kIommuInfoCaps = 1U << 1;
@@ -316,4 +329,4 @@ struct IommuType1DmaUnmap {
     std::uint64_t size;
 };
 
-} // namespace iommufd::uapi::vfio
+}  // namespace iommufd::uapi::vfio

@@ -9,8 +9,8 @@
 
 namespace iommufd::uapi::vhost {
 
-inline constexpr Request kIoRead = 2;  // the kernel writes the argument
-inline constexpr Request kIoWrite = 1; // the kernel reads it
+inline constexpr Request kIoRead = 2;   // the kernel writes the argument
+inline constexpr Request kIoWrite = 1;  // the kernel reads it
 
 constexpr Request request(Request direction, unsigned number, std::size_t size) {
     return (direction << 30) | (Request{size} << 16) | (Request{0xaf} << 8) | number;
@@ -23,19 +23,19 @@ struct VringState {
 
 struct VringFile {
     std::uint32_t index;
-    std::int32_t fd; // -1 takes the file away
+    std::int32_t fd;  // -1 takes the file away
 };
 
 struct VringAddr {
     std::uint32_t index;
     std::uint32_t flags;
-    std::uint64_t desc_user_addr; // of vhost-vdpa: an IOVA
+    std::uint64_t desc_user_addr;  // of vhost-vdpa: an IOVA
     std::uint64_t used_user_addr;
     std::uint64_t avail_user_addr;
     std::uint64_t log_guest_addr;
 };
 
-struct VdpaConfig { // followed by len bytes
+struct VdpaConfig {  // followed by len bytes
     std::uint32_t off;
     std::uint32_t len;
 };
@@ -116,4 +116,4 @@ struct MsgV2 {
     };
 };
 
-} // namespace iommufd::uapi::vhost
+}  // namespace iommufd::uapi::vhost

@@ -88,4 +88,4 @@ private:
     std::string text_;
 };
 
-} // namespace iommufd::inline v0_1
+}  // namespace iommufd::inline v0_1

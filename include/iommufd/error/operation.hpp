@@ -10,7 +10,7 @@
 namespace iommufd::inline v0_1 {
 
 enum class Operation : std::uint8_t {
-    none, // no system call: the library itself refused
+    none,  // no system call: the library itself refused
     // system calls
     open,
     close,
@@ -94,4 +94,4 @@ std::string_view name(Operation operation) noexcept;
 // The first Linux that has it: "6.2"; empty where every Linux has it.
 std::string_view since(Operation operation) noexcept;
 
-} // namespace iommufd::inline v0_1
+}  // namespace iommufd::inline v0_1

@@ -23,7 +23,9 @@ class [[nodiscard]] Result {
 public:
     using value_type = T;
 
-    Result() requires std::is_void_v<T> = default;
+    Result()
+        requires std::is_void_v<T>
+    = default;
     Result(Error error) noexcept : inner_(std::unexpect, std::move(error)) {}
     template <class From>
         requires(!std::is_void_v<T> && std::constructible_from<T, From> &&
@@ -70,15 +72,23 @@ public:
         }
     }
 
-    // f(value) is a value: the same Result with another value in it.
+    // f(value) is a value, or nothing: the same Result with another value in it.
     template <class F>
     auto transform(F&& f) && {
         if constexpr (std::is_void_v<T>) {
-            using Next = Result<std::invoke_result_t<F>>;
-            return inner_ ? Next(std::forward<F>(f)()) : Next(std::move(inner_).error());
+            using Next = Result<std::remove_cvref_t<std::invoke_result_t<F>>>;
+            if (!inner_) return Next(std::move(inner_).error());
+            if constexpr (std::is_void_v<typename Next::value_type>)
+                return std::forward<F>(f)(), Next();
+            else
+                return Next(std::forward<F>(f)());
         } else {
             using Next = Result<std::remove_cvref_t<std::invoke_result_t<F, T&&>>>;
-            return inner_ ? Next(std::forward<F>(f)(*std::move(inner_))) : Next(std::move(inner_).error());
+            if (!inner_) return Next(std::move(inner_).error());
+            if constexpr (std::is_void_v<typename Next::value_type>)
+                return std::forward<F>(f)(*std::move(inner_)), Next();
+            else
+                return Next(std::forward<F>(f)(*std::move(inner_)));
         }
     }
 
@@ -96,4 +106,4 @@ private:
     std::expected<T, Error> inner_;
 };
 
-} // namespace iommufd::inline v0_1
+}  // namespace iommufd::inline v0_1

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//
+// A machine with /dev/iommu and devices, played in this process: no privilege, no module, no hardware.
+//
+//     model::Machine machine;                        // an edu device behind VFIO, a virtio-blk behind vhost-vdpa
+//     auto backend = Backend::on(machine.kernel());  // the same library, the same ioctls
+//
+//     program --open, ioctl--> kernel() --> /dev/iommu            context: IOASes, hwpts, areas, pins
+//                                       --> /dev/vfio/devices/*   edu:   BAR, config space, MSI --DMA--+
+//                                       --> /dev/vhost-vdpa-*     virtio-blk: rings --DMA--> IOTLB     |
+//                                       --> /sys/...              how programs find them               |
+//                                                            I/O page table of the attached hwpt <-----+
+//
+// It behaves as Linux 7.3 does, errno by errno. Devices really move bytes, through page tables that
+// check permissions; what isn't mapped is blocked and recorded, and nothing else is ever touched.
+// Every other path, and every descriptor that the model didn't make, is the host's own.
+//
+// What differs from Linux, because this is one process without privilege:
+// - Close, dup and fcntl go through the kernel's calls: a descriptor closed with plain close(2) counts as
+//   open until the machine goes. A plain dup is known from its first use through the kernel on.
+// - Pages can't be pinned. Memory is checked and populated when Linux would pin it; if the program unmaps
+//   it while it is mapped for DMA, DMA to it is blocked from then on. A file keeps its memory until unmap.
+// - A device is as fast as the call that starts it: edu has done its DMA when the write returns.
+// - vhost-vdpa after a reset without IOTLB_PERSIST: the device reaches nothing (vdpasim: any address).
+//
+// Threads: every call may run at any time. One thread of the machine serves the kicks of vDPA devices;
+// it takes no signals and ends with the machine. Descriptors of the machine must be closed before it.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "iommufd/error/result.hpp"
+#include "iommufd/visibility.hpp"
+
+namespace iommufd::inline v0_1::sys {
+class Kernel;
+}
+
+namespace iommufd::inline v0_1::model {
+
+enum class DeviceKind : std::uint8_t {
+    edu,      // QEMU's educational PCI device, bound to vfio-pci
+    vdpa_blk, // a virtio block device, bound to vhost-vdpa
+};
+
+struct DeviceDescription {
+    DeviceKind kind = DeviceKind::edu;
+    std::string name = {};                // its PCI address or vDPA name; empty: the next free one
+    std::uint64_t disk_size = 64ULL << 20; // vdpa-blk: a multiple of 512
+    unsigned dma_bits = 28;               // edu: addresses wider than that are cut off
+    bool iotlb_persist = true;            // vdpa-blk: maps survive a reset when the feature is acknowledged
+};
+
+struct IovaRange {
+    std::uint64_t first;
+    std::uint64_t last;
+};
+
+struct Description {
+    std::vector<DeviceDescription> devices = {};
+    // What an IOAS allows while a device is attached: ascending, page-aligned. The default is that of
+    // intel-iommu with 48 bits: all but the interrupt window.
+    std::vector<IovaRange> iova_ranges = {{0, 0xfedfffff}, {0xfef00000, 0xffffffffffff}};
+    // RLIMIT_MEMLOCK in bytes. Unset: the program has CAP_IPC_LOCK, and nothing is charged.
+    std::optional<std::uint64_t> memlock = {};
+    // Whether the program has CAP_SYS_RESOURCE and so may choose how pins are accounted.
+    bool sys_resource = true;
+};
+
+// One device of each kind.
+IOMMUFD_EXPORT Description everything();
+
+// "devices=edu,vdpa-blk:size=64M,memlock=1M". A device is KIND[:key=value]...; the keys are name, and of
+// edu dma-bits, of vdpa-blk size and persist. The machine's own are memlock (a size) and sys-resource.
+IOMMUFD_EXPORT Result<Description> parse(std::string_view text);
+
+// A modelled device and how programs find it.
+struct DeviceInfo {
+    DeviceKind kind;
+    std::string name; // "0000:00:10.0", "blk0"
+    std::string node; // "/dev/vfio/devices/vfio0", "/dev/vhost-vdpa-0"
+};
+
+// A DMA that reached for memory that wasn't mapped for it: nothing was written, zeroes were read.
+struct BlockedDma {
+    std::string device;
+    std::uint64_t iova;
+    std::uint64_t length;
+    bool write; // by the device
+};
+
+// What a program has not given back.
+struct Leaks {
+    std::size_t descriptors = 0; // of the model, open
+    std::size_t contexts = 0;    // of /dev/iommu, alive: through a descriptor or a bound device
+    std::size_t objects = 0;     // ids in those contexts
+    std::size_t mappings = 0;    // areas of their IOASes, and entries of IOTLBs
+    std::uint64_t pinned = 0;    // bytes
+    std::size_t devices = 0;     // bound, or opened by vhost-vdpa
+
+    bool any() const { return descriptors + contexts + objects + mappings + devices != 0 || pinned != 0; }
+    IOMMUFD_EXPORT std::string text() const; // "2 descriptors, 1 mapping"; "nothing"
+};
+
+class IOMMUFD_EXPORT Machine {
+public:
+    // Throws std::bad_alloc or std::system_error where the process has no memory, thread or descriptor.
+    explicit Machine(Description description = everything());
+    ~Machine();
+    Machine(const Machine&) = delete;
+    Machine& operator=(const Machine&) = delete;
+
+    // Lives as long as the machine.
+    sys::Kernel& kernel() noexcept;
+
+    std::vector<DeviceInfo> devices() const;
+    Leaks leaks() const;
+
+    // The first 1024 blocked DMAs in their order, and how many there were.
+    std::vector<BlockedDma> blocked_dma() const;
+    std::uint64_t blocked_dma_count() const;
+
+    // Asks the owner of a VFIO device to give it back, as `unbind` would: signals its REQ interrupt.
+    // False: no such device, or nobody listens.
+    bool request_device(std::string_view name);
+
+private:
+    struct State;
+    std::unique_ptr<State> state_;
+};
+
+} // namespace iommufd::inline v0_1::model

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+#include "iommufd/host/process.hpp"
+
+#include <charconv>
+#include <string>
+#include <string_view>
+
+#include "error/compose.hpp"
+#include "error/guarded.hpp"
+#include "sys/kernel.hpp"
+
+namespace iommufd::inline v0_1::host {
+namespace {
+
+constexpr unsigned kCapIpcLock = 14;
+constexpr unsigned kCapSysResource = 24;
+
+// The rest of the line that starts with `key`, without leading blanks; empty where there is none.
+std::string_view value_of(std::string_view file, std::string_view key) {
+    std::size_t start = file.starts_with(key) ? 0 : file.find("\n" + std::string(key));
+    if (start == std::string_view::npos) return {};
+    start += key.size() + (start == 0 ? 0 : 1);
+    std::string_view line = file.substr(start, file.find('\n', start) - start);
+    line.remove_prefix(std::min(line.find_first_not_of(" \t"), line.size()));
+    return line;
+}
+
+std::optional<std::uint64_t> number(std::string_view text, int base = 10) {
+    std::uint64_t value = 0;
+    const auto result = std::from_chars(text.data(), text.data() + text.size(), value, base);
+    if (result.ec != std::errc()) return std::nullopt;
+    return value;
+}
+
+Result<std::string> read(sys::Kernel& kernel, const char* path) {
+    std::string content;
+    if (const int result = kernel.read_file(path, content); result < 0)
+        return failed(Operation::read, -result, [&] { return compose("cannot read ", path); });
+    return content;
+}
+
+}  // namespace
+
+Result<Process> process(sys::Kernel& kernel) {
+    return guarded(Operation::read, [&]() -> Result<Process> {
+        auto status = read(kernel, "/proc/self/status");
+        if (!status) return status.error();
+        auto limits = read(kernel, "/proc/self/limits");
+        if (!limits) return limits.error();
+        const std::uint64_t capabilities = number(value_of(*status, "CapEff:"), 16).value_or(0);
+        return Process{.pinned = number(value_of(*status, "VmPin:")).value_or(0) << 10,
+                       .locked = number(value_of(*status, "VmLck:")).value_or(0) << 10,
+                       .memlock_limit = number(value_of(*limits, "Max locked memory")),
+                       .cap_ipc_lock = (capabilities >> kCapIpcLock & 1) != 0,
+                       .cap_sys_resource = (capabilities >> kCapSysResource & 1) != 0};
+    });
+}
+
+}  // namespace iommufd::inline v0_1::host

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//
+// How many pages are pinned, and against which limit they count. The program is one user and one mm.
+#pragma once
+
+#include <cerrno>
+#include <cstdint>
+#include <optional>
+
+#include "model/user.hpp"
+#include "sys/mutex.hpp"
+
+namespace iommufd::inline v0_1::model {
+
+// Chosen when memory is mapped, and kept with it.
+enum class AccountMode : std::uint8_t {
+    none, // with CAP_IPC_LOCK: counted, not limited
+    user, // what all of the user's processes have
+    mm,   // what this process has
+};
+
+class Accountant {
+public:
+    explicit Accountant(std::optional<std::uint64_t> limit_bytes) : limit_bytes_(limit_bytes) {}
+
+    bool limited() const noexcept { return limit_bytes_.has_value(); }
+
+    // 0, or -ENOMEM with nothing charged.
+    int charge(AccountMode mode, std::uint64_t pages) IOMMUFD_EXCLUDES(mutex_) {
+        const sys::Lock lock(mutex_);
+        if (mode != AccountMode::none) {
+            std::uint64_t& locked = mode == AccountMode::user ? user_locked_ : mm_locked_;
+            if (limit_bytes_ && locked + pages > *limit_bytes_ / user::kPage) return -ENOMEM;
+            locked += pages;
+        }
+        pinned_ += pages;
+        return 0;
+    }
+
+    void uncharge(AccountMode mode, std::uint64_t pages) IOMMUFD_EXCLUDES(mutex_) {
+        const sys::Lock lock(mutex_);
+        if (mode == AccountMode::user) user_locked_ -= pages;
+        if (mode == AccountMode::mm) mm_locked_ -= pages;
+        pinned_ -= pages;
+    }
+
+    std::uint64_t pinned() const IOMMUFD_EXCLUDES(mutex_) {
+        const sys::Lock lock(mutex_);
+        return pinned_;
+    }
+
+private:
+    const std::optional<std::uint64_t> limit_bytes_;
+    mutable sys::Mutex mutex_;
+    std::uint64_t pinned_ IOMMUFD_GUARDED_BY(mutex_) = 0; // VmPin
+    std::uint64_t user_locked_ IOMMUFD_GUARDED_BY(mutex_) = 0;
+    std::uint64_t mm_locked_ IOMMUFD_GUARDED_BY(mutex_) = 0; // VmLck
+};
+
+} // namespace iommufd::inline v0_1::model

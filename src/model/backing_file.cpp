@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+#include "model/backing_file.hpp"
+
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <string>
+#include <utility>
+
+namespace iommufd::inline v0_1::model {
+
+struct BackingFile::View {
+    void* memory;
+    std::uint64_t size;
+    bool writable;
+    std::unique_ptr<View> older;
+
+    ~View() { (void)::munmap(memory, size); }
+};
+
+BackingFile::BackingFile(int fd) noexcept : fd_(fd) {}
+
+BackingFile::~BackingFile() { (void)::close(fd_); }
+
+int BackingFile::map_whole(std::uint64_t size) {
+    bool writable = true;
+    void* memory = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd_, 0);
+    if (memory == MAP_FAILED && errno == EACCES) {
+        // Linux pins a file's pages for writing even through a descriptor that is open for reading only.
+        const int fd = ::open(("/proc/self/fd/" + std::to_string(fd_)).c_str(), O_RDWR | O_CLOEXEC);
+        if (fd >= 0) {
+            memory = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+            (void)::close(fd);
+        }
+    }
+    if (memory == MAP_FAILED) { // sealed against writing: the device's writes will be blocked
+        writable = false;
+        memory = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, fd_, 0);
+    }
+    if (memory == MAP_FAILED) return -EINVAL;
+    view_.reset(new View{.memory = memory, .size = size, .writable = writable, .older = std::move(view_)});
+    return 0;
+}
+
+int BackingFile::populate(std::uint64_t offset, std::uint64_t length, user::Address& memory) {
+    struct statfs system {};
+    struct stat found {};
+    if (::fstatfs(fd_, &system) < 0 || ::fstat(fd_, &found) < 0) return -EINVAL;
+    if (system.f_type != TMPFS_MAGIC && system.f_type != HUGETLBFS_MAGIC) return -EINVAL;
+    const auto size = static_cast<std::uint64_t>(found.st_size);
+    if (!S_ISREG(found.st_mode) || offset >= size || length > size - offset) return -EINVAL;
+    bool writable = false;
+    {
+        const sys::Lock lock(mutex_);
+        if (!view_ || offset + length > view_->size)
+            if (const int rc = map_whole(size); rc < 0) return rc;
+        memory = user::address(view_->memory) + offset;
+        writable = view_->writable;
+    }
+    return user::populate(memory, length, writable) < 0 ? -ENOMEM : 0;
+}
+
+int BackingFiles::get(int fd, std::shared_ptr<BackingFile>& file) {
+    struct stat found {};
+    if (::fstat(fd, &found) < 0) return -EBADF;
+    const Identity identity{.container = found.st_dev, .inode = found.st_ino};
+    const sys::Lock lock(mutex_);
+    std::erase_if(files_, [](const auto& entry) { return entry.second.expired(); });
+    file = files_[identity].lock();
+    if (file) return 0;
+    const int own = ::fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    if (own < 0) return errno == EBADF ? -EBADF : -EMFILE;
+    file = std::make_shared<BackingFile>(own);
+    files_[identity] = file;
+    return 0;
+}
+
+} // namespace iommufd::inline v0_1::model

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//
+// A file whose pages are mapped for DMA: held open, and mapped here once however many areas show it.
+#pragma once
+
+#include <sys/types.h>
+
+#include <compare>
+#include <map>
+#include <memory>
+
+#include "model/user.hpp"
+#include "sys/mutex.hpp"
+
+namespace iommufd::inline v0_1::model {
+
+class BackingFile {
+public:
+    explicit BackingFile(int fd) noexcept;
+    BackingFile(const BackingFile&) = delete;
+    BackingFile& operator=(const BackingFile&) = delete;
+    ~BackingFile();
+
+    // Makes whole pages of the file present; `*memory` is where this process has them, until the file goes.
+    // -EINVAL where they are beyond its end or where it isn't in memory (memfd, shmem, hugetlbfs).
+    int populate(std::uint64_t offset, std::uint64_t length, user::Address& memory) IOMMUFD_EXCLUDES(mutex_);
+
+private:
+    struct View;
+
+    int map_whole(std::uint64_t size) IOMMUFD_REQUIRES(mutex_);
+
+    const int fd_;
+    sys::Mutex mutex_;
+    // A file that grew is mapped again; addresses in the older views stay good.
+    std::unique_ptr<View> view_ IOMMUFD_GUARDED_BY(mutex_);
+};
+
+// The files that are held, by inode.
+class BackingFiles {
+public:
+    // A file for the descriptor, or -EBADF, -EMFILE.
+    int get(int fd, std::shared_ptr<BackingFile>& file) IOMMUFD_EXCLUDES(mutex_);
+
+private:
+    struct Identity {
+        dev_t container;
+        ino_t inode;
+        auto operator<=>(const Identity&) const = default;
+    };
+
+    sys::Mutex mutex_;
+    std::map<Identity, std::weak_ptr<BackingFile>> files_ IOMMUFD_GUARDED_BY(mutex_);
+};
+
+} // namespace iommufd::inline v0_1::model

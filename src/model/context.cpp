@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+#include "model/context.hpp"
+
+#include <sys/mman.h>
+
+#include <array>
+#include <cerrno>
+#include <new>
+
+namespace iommufd::inline v0_1::model {
+namespace {
+
+constexpr unsigned kFirstCommand = 0x80;
+
+// The largest argument: uapi::HwptAlloc and uapi::HwptGetDirtyBitmap.
+constexpr std::size_t kLargest = 48;
+
+} // namespace
+
+struct Context::Commands {
+    struct Command {
+        unsigned long request;
+        std::uint32_t size;
+        std::uint32_t min_size; // what the command had at first
+        int (*run)(Context& context, const std::byte* argument, const Call& call);
+    };
+
+    template <class T>
+    static T argument_of(int (Context::*)(T&, const Call&));
+
+    template <auto handler, std::uint32_t min_size = 0>
+    static constexpr Command command(unsigned long request) {
+        using T = decltype(argument_of(handler));
+        static_assert(sizeof(T) <= kLargest);
+        return {.request = request,
+                .size = sizeof(T),
+                .min_size = min_size == 0 ? static_cast<std::uint32_t>(sizeof(T)) : min_size,
+                .run = [](Context& context, const std::byte* argument, const Call& call) {
+                    T copy;
+                    std::copy_n(argument, sizeof copy, reinterpret_cast<std::byte*>(&copy));
+                    return (context.*handler)(copy, call);
+                }};
+    }
+
+    static const std::array<Command, 22> kAll; // by number
+};
+
+constexpr std::array<Context::Commands::Command, 22> Context::Commands::kAll = {
+    command<&Context::destroy>(uapi::kDestroy),
+    command<&Context::ioas_alloc>(uapi::kIoasAlloc),
+    command<&Context::ioas_allow_iovas>(uapi::kIoasAllowIovas),
+    command<&Context::ioas_copy>(uapi::kIoasCopy),
+    command<&Context::ioas_iova_ranges>(uapi::kIoasIovaRanges),
+    command<&Context::ioas_map>(uapi::kIoasMap),
+    command<&Context::ioas_unmap>(uapi::kIoasUnmap),
+    command<&Context::option>(uapi::kOption),
+    command<&Context::vfio_ioas>(uapi::kVfioIoas),
+    command<&Context::hwpt_alloc, 24>(uapi::kHwptAlloc),
+    command<&Context::get_hw_info, 32>(uapi::kGetHwInfo),
+    command<&Context::hwpt_set_dirty_tracking>(uapi::kHwptSetDirtyTracking),
+    command<&Context::hwpt_get_dirty_bitmap>(uapi::kHwptGetDirtyBitmap),
+    command<&Context::hwpt_invalidate>(uapi::kHwptInvalidate),
+    command<&Context::fault_queue_alloc>(uapi::kFaultQueueAlloc),
+    command<&Context::ioas_map_file>(uapi::kIoasMapFile),
+    command<&Context::viommu_alloc, 24>(uapi::kViommuAlloc),
+    command<&Context::vdevice_alloc>(uapi::kVdeviceAlloc),
+    command<&Context::ioas_change_process>(uapi::kIoasChangeProcess),
+    command<&Context::veventq_alloc, 28>(uapi::kVeventqAlloc),
+    command<&Context::hw_queue_alloc>(uapi::kHwQueueAlloc),
+    command<&Context::ioas_noiommu_get_pa>(uapi::kIoasNoiommuGetPa),
+};
+
+int Context::ioctl(unsigned long request, user::Address argument) {
+    // The order of these checks is Linux's: a foreign type with a number of ours gets as far as its size.
+    const unsigned number = request & 0xff;
+    if (number < kFirstCommand || number - kFirstCommand >= Commands::kAll.size()) return -ENOTTY;
+    std::uint32_t user_size = 0;
+    if (const int rc = user::get(user_size, argument); rc < 0) return rc;
+    const Commands::Command& command = Commands::kAll[number - kFirstCommand];
+    if (command.request != request) return -ENOTTY;
+    if (user_size < command.min_size) return -EINVAL;
+    std::array<std::byte, kLargest> copy;
+    if (const int rc = user::copy_struct_from(copy.data(), command.size, argument, user_size); rc < 0) return rc;
+    return command.run(*this, copy.data(), Call(argument, user_size));
+}
+
+Context::~Context() {
+    const sys::Lock lock(mutex_);
+    // Devices hold the context, so there are none any more: what is left are hwpts, then IOASes.
+    while (!objects_.empty()) {
+        for (auto entry = objects_.begin(); entry != objects_.end();) {
+            Object& object = *(entry++)->second;
+            if (object.users == 1) destroy_object(object);
+        }
+    }
+}
+
+void Context::destroy_object(Object& object) {
+    if (auto* const hwpt = dynamic_cast<Hwpt*>(&object)) return drop_hwpt(*hwpt);
+    if (object.id == vfio_ioas_) vfio_ioas_ = 0;
+    objects_.remove(object);
+}
+
+Ioas* Context::quiet_ioas(std::uint32_t id) {
+    Ioas* ioas = objects_.find<Ioas>(id);
+    while (ioas != nullptr && ioas->iopt.in_flight()) {
+        quiet_.wait(mutex_);
+        ioas = objects_.find<Ioas>(id);
+    }
+    return ioas;
+}
+
+int Context::destroy(uapi::Destroy& command, const Call&) {
+    const sys::Lock lock(mutex_);
+    (void)quiet_ioas(command.id); // a call that uses the object is waited for
+    Object* const object = objects_.find(command.id);
+    if (object == nullptr) return -ENOENT;
+    if (object->users != 1) return -EBUSY;
+    destroy_object(*object);
+    return 0;
+}
+
+void Context::count(Leaks& leaks) const {
+    const sys::Lock lock(mutex_);
+    ++leaks.contexts;
+    leaks.objects += objects_.size();
+    for (const auto& [id, object] : objects_)
+        if (const auto* const ioas = dynamic_cast<const Ioas*>(object.get()))
+            leaks.mappings += ioas->iopt.areas().size();
+}
+
+int IommufdFile::mmap(std::size_t, int protection, int flags, std::uint64_t) {
+    if ((flags & MAP_TYPE) != MAP_SHARED && (flags & MAP_TYPE) != MAP_SHARED_VALIDATE) return -EINVAL;
+    if ((protection & PROT_EXEC) != 0) return -EPERM;
+    return -ENXIO; // no driver here offers an offset
+}
+
+} // namespace iommufd::inline v0_1::model

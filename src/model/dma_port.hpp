@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//
+// A device's way to memory: the domain that it is attached to, if any. Without one, and without bus
+// mastering, every DMA is blocked.
+#pragma once
+
+#include <algorithm>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "model/domain.hpp"
+#include "model/hardware.hpp"
+#include "sys/mutex.hpp"
+
+namespace iommufd::inline v0_1::model {
+
+class DmaPort {
+public:
+    DmaPort(BlockedLog& log, std::string device) : log_(log), device_(std::move(device)) {}
+
+    // Once it returns, no DMA of the device goes through the domain before.
+    void point_at(std::shared_ptr<Domain> domain) IOMMUFD_EXCLUDES(mutex_) {
+        const sys::Lock lock(mutex_);
+        domain_.swap(domain);
+    }
+    void set_bus_master(bool on) IOMMUFD_EXCLUDES(mutex_) {
+        const sys::Lock lock(mutex_);
+        bus_master_ = on;
+    }
+
+    void read(std::uint64_t iova, std::span<std::byte> to) IOMMUFD_EXCLUDES(mutex_) {
+        const auto blocked = [&](std::uint64_t at, std::uint64_t length) {
+            log_.record({.device = device_, .iova = at, .length = length, .write = false});
+        };
+        const sys::Lock lock(mutex_);
+        if (domain_ && bus_master_) return domain_->read(iova, to, blocked);
+        std::ranges::fill(to, std::byte{0});
+        blocked(iova, to.size());
+    }
+
+    void write(std::uint64_t iova, std::span<const std::byte> from) IOMMUFD_EXCLUDES(mutex_) {
+        const auto blocked = [&](std::uint64_t at, std::uint64_t length) {
+            log_.record({.device = device_, .iova = at, .length = length, .write = true});
+        };
+        const sys::Lock lock(mutex_);
+        if (domain_ && bus_master_) return domain_->write(iova, from, blocked);
+        blocked(iova, from.size());
+    }
+
+private:
+    BlockedLog& log_;
+    const std::string device_;
+    sys::Mutex mutex_;
+    std::shared_ptr<Domain> domain_ IOMMUFD_GUARDED_BY(mutex_);
+    bool bus_master_ IOMMUFD_GUARDED_BY(mutex_) = false;
+};
+
+} // namespace iommufd::inline v0_1::model

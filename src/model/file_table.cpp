@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+#include "model/file_table.hpp"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <utility>
+
+namespace iommufd::inline v0_1::model {
+
+bool FileTable::identify(int fd, Identity& identity) {
+    struct stat found {};
+    if (::fstat(fd, &found) < 0) return false;
+    identity = {.container = found.st_dev, .inode = found.st_ino};
+    return true;
+}
+
+int FileTable::install(std::shared_ptr<File> file, const char* name, dev_t device) {
+    const int fd = ::memfd_create(name, MFD_CLOEXEC);
+    if (fd < 0) return -errno;
+    Identity identity{};
+    (void)identify(fd, identity);
+    const sys::Lock lock(mutex_);
+    open_.emplace(identity, Open{.file = std::move(file), .device = device, .numbers = {fd}});
+    return fd;
+}
+
+FileTable::Found FileTable::find(int fd) {
+    Identity identity{};
+    if (!identify(fd, identity)) return {};
+    const sys::Lock lock(mutex_);
+    const auto found = open_.find(identity);
+    if (found == open_.end()) return {};
+    found->second.numbers.insert(fd);
+    return {.file = found->second.file, .device = found->second.device};
+}
+
+int FileTable::dup(int fd) {
+    const int copy = ::fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    return copy < 0 ? -errno : (find(copy), copy);
+}
+
+int FileTable::close(int fd) {
+    Identity identity{};
+    if (!identify(fd, identity)) return -EBADF;
+    std::shared_ptr<File> last; // destroyed without the mutex
+    {
+        const sys::Lock lock(mutex_);
+        if (const auto found = open_.find(identity); found != open_.end()) {
+            found->second.numbers.erase(fd);
+            if (found->second.numbers.empty()) {
+                last = std::move(found->second.file);
+                open_.erase(found);
+            }
+        }
+    }
+    return ::close(fd) < 0 ? -errno : 0;
+}
+
+std::size_t FileTable::open_descriptors() const {
+    const sys::Lock lock(mutex_);
+    std::size_t count = 0;
+    for (const auto& [identity, open] : open_) count += open.numbers.size();
+    return count;
+}
+
+} // namespace iommufd::inline v0_1::model

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//
+// What all of a machine shares: its IOMMU, the accounts of pinned memory, and the record of blocked DMA.
+#pragma once
+
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "iommufd/model/machine.hpp"
+#include "model/accountant.hpp"
+#include "model/backing_file.hpp"
+#include "sys/mutex.hpp"
+
+namespace iommufd::inline v0_1::model {
+
+class BlockedLog {
+public:
+    void record(BlockedDma blocked) IOMMUFD_EXCLUDES(mutex_) {
+        const sys::Lock lock(mutex_);
+        if (++count_ <= kMost) first_.push_back(std::move(blocked));
+    }
+    std::vector<BlockedDma> first() const IOMMUFD_EXCLUDES(mutex_) {
+        const sys::Lock lock(mutex_);
+        return first_;
+    }
+    std::uint64_t count() const IOMMUFD_EXCLUDES(mutex_) {
+        const sys::Lock lock(mutex_);
+        return count_;
+    }
+
+private:
+    static constexpr std::uint64_t kMost = 1024;
+
+    mutable sys::Mutex mutex_;
+    std::vector<BlockedDma> first_ IOMMUFD_GUARDED_BY(mutex_);
+    std::uint64_t count_ IOMMUFD_GUARDED_BY(mutex_) = 0;
+};
+
+// The IOMMU as its driver presents it.
+struct Iommu {
+    std::uint64_t aperture_last;     // of every domain
+    std::vector<IovaRange> reserved; // in every device's way: the interrupt window
+
+    // From the usable ranges, ascending.
+    static Iommu with(const std::vector<IovaRange>& usable) {
+        Iommu iommu{.aperture_last = usable.back().last, .reserved = {}};
+        std::uint64_t next = 0;
+        for (const IovaRange& range : usable) {
+            if (range.first > next) iommu.reserved.push_back({.first = next, .last = range.first - 1});
+            next = range.last + 1;
+        }
+        return iommu;
+    }
+};
+
+struct Hardware {
+    Iommu iommu;
+    Accountant accountant;
+    bool sys_resource;
+    BackingFiles backing_files = {};
+    BlockedLog blocked = {};
+};
+
+} // namespace iommufd::inline v0_1::model

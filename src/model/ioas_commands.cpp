@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//
+// IOASes themselves: what they allow, and their options.
+#include <algorithm>
+#include <cerrno>
+#include <cstddef>
+
+#include "model/context.hpp"
+
+namespace iommufd::inline v0_1::model {
+
+int Context::ioas_alloc(uapi::IoasAlloc& command, const Call& call) {
+    if (command.flags != 0) return -EOPNOTSUPP;
+    const sys::Lock lock(mutex_);
+    Ioas& ioas = objects_.add(std::make_unique<Ioas>());
+    command.out_ioas_id = ioas.id;
+    const int rc = call.reply(command);
+    if (rc < 0) objects_.remove(ioas);
+    return rc;
+}
+
+int Context::ioas_iova_ranges(uapi::IoasIovaRanges& command, const Call& call) {
+    if (command.reserved != 0) return -EOPNOTSUPP;
+    const sys::Lock lock(mutex_);
+    const Ioas* const ioas = objects_.find<Ioas>(command.ioas_id);
+    if (ioas == nullptr) return -ENOENT;
+    const std::vector<IovaRange> usable = ioas->iopt.usable();
+    const std::uint32_t room = command.num_iovas;
+    for (std::size_t i = 0; i < std::min<std::size_t>(room, usable.size()); ++i) {
+        const uapi::IovaRange range{.start = usable[i].first, .last = usable[i].last};
+        if (user::put(command.allowed_iovas + i * sizeof range, range) < 0) return -EFAULT;
+    }
+    command.num_iovas = static_cast<std::uint32_t>(usable.size());
+    command.out_iova_alignment = ioas->iopt.alignment();
+    if (const int rc = call.reply(command); rc < 0) return rc;
+    return usable.size() > room ? -EMSGSIZE : 0;
+}
+
+int Context::ioas_allow_iovas(uapi::IoasAllowIovas& command, const Call&) {
+    if (command.reserved != 0) return -EOPNOTSUPP;
+    const sys::Lock lock(mutex_);
+    Ioas* const ioas = objects_.find<Ioas>(command.ioas_id);
+    if (ioas == nullptr) return -ENOENT;
+    std::vector<IovaRange> allowed;
+    for (std::uint64_t i = 0; i < command.num_iovas; ++i) {
+        uapi::IovaRange range{};
+        if (user::get(range, command.allowed_iovas + i * sizeof range) < 0) return -EFAULT;
+        if (range.start >= range.last) return -EINVAL;
+        const bool again = std::ranges::any_of(
+            allowed, [&](const IovaRange& a) { return a.first <= range.last && a.last >= range.start; });
+        if (again) return -EINVAL;
+        allowed.push_back({.first = range.start, .last = range.last});
+    }
+    return ioas->iopt.set_allowed(std::move(allowed));
+}
+
+int Context::ioas_change_process(uapi::IoasChangeProcess& command, const Call&) {
+    if (command.reserved != 0) return -EOPNOTSUPP;
+    const sys::Lock lock(mutex_);
+    for (const auto& [id, object] : objects_) {
+        const auto* const ioas = dynamic_cast<const Ioas*>(object.get());
+        if (ioas == nullptr) continue;
+        for (const auto& [last, area] : ioas->iopt.areas()) {
+            if (!area.pages) return -EBUSY;
+            if (!area.pages->is_file()) return -EINVAL;
+        }
+    }
+    return 0; // the caller is the process that all pins count for already
+}
+
+int Context::option(uapi::Option& command, const Call& call) {
+    if (command.reserved != 0) return -EOPNOTSUPP;
+    const sys::Lock lock(mutex_);
+    int rc = -EOPNOTSUPP;
+    if (command.option_id == uapi::kOptionRlimitMode) rc = option_rlimit_mode(command);
+    if (command.option_id == uapi::kOptionHugePages) rc = option_huge_pages(command);
+    return rc < 0 ? rc : user::put(call.field(offsetof(uapi::Option, val64)), command.val64);
+}
+
+int Context::option_rlimit_mode(uapi::Option& command) {
+    if (command.object_id != 0) return -EOPNOTSUPP;
+    if (command.op == uapi::kOptionGet) {
+        command.val64 = account_mode_ == AccountMode::mm ? 1 : 0;
+        return 0;
+    }
+    if (command.op != uapi::kOptionSet) return -EOPNOTSUPP;
+    if (!hardware_.sys_resource) return -EPERM;
+    if (!objects_.empty()) return -EBUSY;
+    if (command.val64 > 1) return -EINVAL;
+    account_mode_ = command.val64 == 1 ? AccountMode::mm : AccountMode::user;
+    return 0;
+}
+
+int Context::option_huge_pages(uapi::Option& command) {
+    // Only setting it waits for maps in flight; looking at it doesn't.
+    const bool sets = command.op == uapi::kOptionSet && command.val64 <= 1;
+    Ioas* const ioas = sets ? quiet_ioas(command.object_id) : objects_.find<Ioas>(command.object_id);
+    if (ioas == nullptr) return -ENOENT;
+    if (command.op == uapi::kOptionGet) {
+        command.val64 = ioas->iopt.large_pages() ? 1 : 0;
+        return 0;
+    }
+    if (command.op != uapi::kOptionSet) return -EOPNOTSUPP;
+    if (command.val64 > 1) return -EINVAL;
+    if (command.val64 == 0) return ioas->iopt.disable_large_pages();
+    ioas->iopt.enable_large_pages();
+    return 0;
+}
+
+int Context::vfio_ioas(uapi::VfioIoas& command, const Call& call) {
+    if (command.reserved != 0) return -EOPNOTSUPP;
+    const sys::Lock lock(mutex_);
+    switch (command.op) {
+    case uapi::kVfioIoasGet:
+        if (vfio_ioas_ == 0) return -ENODEV;
+        command.ioas_id = vfio_ioas_;
+        return call.reply(command);
+    case uapi::kVfioIoasSet:
+        if (objects_.find<Ioas>(command.ioas_id) == nullptr) return -ENOENT;
+        vfio_ioas_ = command.ioas_id;
+        return 0;
+    case uapi::kVfioIoasClear: vfio_ioas_ = 0; return 0;
+    default: return -EOPNOTSUPP;
+    }
+}
+
+} // namespace iommufd::inline v0_1::model
