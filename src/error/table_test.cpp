@@ -80,7 +80,7 @@ const std::vector<Documented> kDocumented = {
     {Operation::vfio_hot_reset_info, {EINVAL, ENODEV, ENOSPC, EAGAIN, EPERM, ERANGE, ENOMEM}},
     {Operation::vfio_hot_reset, {EINVAL, EBUSY, EAGAIN, ENODEV, ENOTTY, EBADF}},
     {Operation::vfio_ioeventfd, {EINVAL, EEXIST, ENODEV, ENOSPC, EBADF, ENOMEM}},
-    {Operation::vfio_feature, {ENOTTY, EINVAL, EFAULT, E2BIG, EOVERFLOW, EOPNOTSUPP, ENODEV, ENOMEM}},
+    {Operation::vfio_feature, {ENOTTY, EINVAL, EFAULT, E2BIG, EOVERFLOW, EOPNOTSUPP, ENODEV, ENOMEM, ENOMSG}},
     {Operation::vfio_precopy_info, {EINVAL, ENOTTY, EFAULT}},
     {Operation::type1_check_extension, {ENODEV}},
     {Operation::type1_set_iommu, {EINVAL, ENODEV, EADDRINUSE, EPERM}},

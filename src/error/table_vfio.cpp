@@ -157,6 +157,8 @@ constexpr Row kOwn[] = {
      "build with CONFIG_PCI_P2PDMA and use vfio-pci, or map the memory without the BAR"},
     {Operation::vfio_feature, ENODEV, "the region is no BAR that the device has and VFIO has claimed",
      "pass the index of a memory BAR that VFIO_DEVICE_GET_REGION_INFO reports with a size"},
+    {Operation::vfio_feature, ENOMSG, "no PCI error of the device is pending (s390)",
+     "wait for the ERR interrupt first"},
 
     {Operation::vfio_precopy_info, EINVAL, "the device is not in a PRE_COPY state, or argsz or flags are bad",
      "set the migration state PRE_COPY first"},

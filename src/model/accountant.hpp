@@ -14,9 +14,9 @@ namespace iommufd::inline v0_1::model {
 
 // Chosen when memory is mapped, and kept with it.
 enum class AccountMode : std::uint8_t {
-    none, // with CAP_IPC_LOCK: counted, not limited
-    user, // what all of the user's processes have
-    mm,   // what this process has
+    none,  // with CAP_IPC_LOCK: counted, not limited
+    user,  // what all of the user's processes have
+    mm,    // what this process has
 };
 
 class Accountant {
@@ -52,9 +52,9 @@ public:
 private:
     const std::optional<std::uint64_t> limit_bytes_;
     mutable sys::Mutex mutex_;
-    std::uint64_t pinned_ IOMMUFD_GUARDED_BY(mutex_) = 0; // VmPin
+    std::uint64_t pinned_ IOMMUFD_GUARDED_BY(mutex_) = 0;  // VmPin
     std::uint64_t user_locked_ IOMMUFD_GUARDED_BY(mutex_) = 0;
-    std::uint64_t mm_locked_ IOMMUFD_GUARDED_BY(mutex_) = 0; // VmLck
+    std::uint64_t mm_locked_ IOMMUFD_GUARDED_BY(mutex_) = 0;  // VmLck
 };
 
-} // namespace iommufd::inline v0_1::model
+}  // namespace iommufd::inline v0_1::model

@@ -12,7 +12,7 @@ int Context::bind(DmaPort& port, std::uint32_t& device_id) {
     const sys::Lock lock(mutex_);
     auto device = std::make_unique<BoundDevice>();
     device->port = &port;
-    ++device->users; // the driver, until it unbinds: so DESTROY is EBUSY
+    ++device->users;  // the driver, until it unbinds: so DESTROY is EBUSY
     device_id = objects_.add(std::move(device)).id;
     return 0;
 }
@@ -30,10 +30,13 @@ int Context::attach(std::uint32_t device_id, std::uint32_t& pt_id) {
     auto& device = *objects_.find<BoundDevice>(device_id);
     // Domains come and go only while no map is in flight, in the old IOAS and in the new one.
     while (true) {
-        if (device.hwpt != nullptr && device.hwpt->ioas->iopt.in_flight()) quiet_.wait(mutex_);
-        else if (const Ioas* const ioas = objects_.find<Ioas>(pt_id); ioas != nullptr && ioas->iopt.in_flight())
+        if (device.hwpt != nullptr && device.hwpt->ioas->iopt.in_flight())
             quiet_.wait(mutex_);
-        else break;
+        else if (const Ioas* const ioas = objects_.find<Ioas>(pt_id);
+                 ioas != nullptr && ioas->iopt.in_flight())
+            quiet_.wait(mutex_);
+        else
+            break;
     }
     Object* const target = objects_.find(pt_id);
     if (target == nullptr) return -ENOENT;
@@ -135,4 +138,4 @@ void Context::drop_hwpt(Hwpt& hwpt) {
     objects_.remove(hwpt);
 }
 
-} // namespace iommufd::inline v0_1::model
+}  // namespace iommufd::inline v0_1::model

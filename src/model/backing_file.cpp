@@ -9,18 +9,21 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <string>
+#include <cstdio>
+#include <new>
 #include <utility>
 
 namespace iommufd::inline v0_1::model {
 
 struct BackingFile::View {
-    void* memory;
-    std::uint64_t size;
-    bool writable;
-    std::unique_ptr<View> older;
+    void* memory = nullptr;
+    std::uint64_t size = 0;
+    bool writable = false;
+    std::unique_ptr<View> older = {};
 
-    ~View() { (void)::munmap(memory, size); }
+    ~View() {
+        if (memory != nullptr) (void)::munmap(memory, size);
+    }
 };
 
 BackingFile::BackingFile(int fd) noexcept : fd_(fd) {}
@@ -28,28 +31,36 @@ BackingFile::BackingFile(int fd) noexcept : fd_(fd) {}
 BackingFile::~BackingFile() { (void)::close(fd_); }
 
 int BackingFile::map_whole(std::uint64_t size) {
+    std::unique_ptr<View> view(new (std::nothrow) View);
+    if (!view) return -ENOMEM;
     bool writable = true;
     void* memory = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd_, 0);
     if (memory == MAP_FAILED && errno == EACCES) {
         // Linux pins a file's pages for writing even through a descriptor that is open for reading only.
-        const int fd = ::open(("/proc/self/fd/" + std::to_string(fd_)).c_str(), O_RDWR | O_CLOEXEC);
+        char path[32];
+        (void)std::snprintf(path, sizeof path, "/proc/self/fd/%d", fd_);
+        const int fd = ::open(path, O_RDWR | O_CLOEXEC);
         if (fd >= 0) {
             memory = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
             (void)::close(fd);
         }
     }
-    if (memory == MAP_FAILED) { // sealed against writing: the device's writes will be blocked
+    if (memory == MAP_FAILED) {  // sealed against writing: the device's writes will be blocked
         writable = false;
         memory = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, fd_, 0);
     }
     if (memory == MAP_FAILED) return -EINVAL;
-    view_.reset(new View{.memory = memory, .size = size, .writable = writable, .older = std::move(view_)});
+    view->memory = memory;
+    view->size = size;
+    view->writable = writable;
+    view->older = std::exchange(view_, nullptr);
+    view_ = std::move(view);
     return 0;
 }
 
 int BackingFile::populate(std::uint64_t offset, std::uint64_t length, user::Address& memory) {
-    struct statfs system {};
-    struct stat found {};
+    struct statfs system{};
+    struct stat found{};
     if (::fstatfs(fd_, &system) < 0 || ::fstat(fd_, &found) < 0) return -EINVAL;
     if (system.f_type != TMPFS_MAGIC && system.f_type != HUGETLBFS_MAGIC) return -EINVAL;
     const auto size = static_cast<std::uint64_t>(found.st_size);
@@ -66,7 +77,7 @@ int BackingFile::populate(std::uint64_t offset, std::uint64_t length, user::Addr
 }
 
 int BackingFiles::get(int fd, std::shared_ptr<BackingFile>& file) {
-    struct stat found {};
+    struct stat found{};
     if (::fstat(fd, &found) < 0) return -EBADF;
     const Identity identity{.container = found.st_dev, .inode = found.st_ino};
     const sys::Lock lock(mutex_);
@@ -75,9 +86,14 @@ int BackingFiles::get(int fd, std::shared_ptr<BackingFile>& file) {
     if (file) return 0;
     const int own = ::fcntl(fd, F_DUPFD_CLOEXEC, 0);
     if (own < 0) return errno == EBADF ? -EBADF : -EMFILE;
-    file = std::make_shared<BackingFile>(own);
+    try {
+        file = std::make_shared<BackingFile>(own);
+    } catch (const std::bad_alloc&) {
+        (void)::close(own);
+        return -ENOMEM;
+    }
     files_[identity] = file;
     return 0;
 }
 
-} // namespace iommufd::inline v0_1::model
+}  // namespace iommufd::inline v0_1::model

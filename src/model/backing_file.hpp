@@ -53,4 +53,4 @@ private:
     std::map<Identity, std::weak_ptr<BackingFile>> files_ IOMMUFD_GUARDED_BY(mutex_);
 };
 
-} // namespace iommufd::inline v0_1::model
+}  // namespace iommufd::inline v0_1::model

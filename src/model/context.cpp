@@ -15,13 +15,13 @@ constexpr unsigned kFirstCommand = 0x80;
 // The largest argument: uapi::HwptAlloc and uapi::HwptGetDirtyBitmap.
 constexpr std::size_t kLargest = 48;
 
-} // namespace
+}  // namespace
 
 struct Context::Commands {
     struct Command {
         unsigned long request;
         std::uint32_t size;
-        std::uint32_t min_size; // what the command had at first
+        std::uint32_t min_size;  // what the command had at first
         int (*run)(Context& context, const std::byte* argument, const Call& call);
     };
 
@@ -42,7 +42,7 @@ struct Context::Commands {
                 }};
     }
 
-    static const std::array<Command, 22> kAll; // by number
+    static const std::array<Command, 22> kAll;  // by number
 };
 
 constexpr std::array<Context::Commands::Command, 22> Context::Commands::kAll = {
@@ -80,7 +80,8 @@ int Context::ioctl(unsigned long request, user::Address argument) {
     if (command.request != request) return -ENOTTY;
     if (user_size < command.min_size) return -EINVAL;
     std::array<std::byte, kLargest> copy;
-    if (const int rc = user::copy_struct_from(copy.data(), command.size, argument, user_size); rc < 0) return rc;
+    if (const int rc = user::copy_struct_from(copy.data(), command.size, argument, user_size); rc < 0)
+        return rc;
     return command.run(*this, copy.data(), Call(argument, user_size));
 }
 
@@ -112,7 +113,7 @@ Ioas* Context::quiet_ioas(std::uint32_t id) {
 
 int Context::destroy(uapi::Destroy& command, const Call&) {
     const sys::Lock lock(mutex_);
-    (void)quiet_ioas(command.id); // a call that uses the object is waited for
+    (void)quiet_ioas(command.id);  // a call that uses the object is waited for
     Object* const object = objects_.find(command.id);
     if (object == nullptr) return -ENOENT;
     if (object->users != 1) return -EBUSY;
@@ -132,7 +133,7 @@ void Context::count(Leaks& leaks) const {
 int IommufdFile::mmap(std::size_t, int protection, int flags, std::uint64_t) {
     if ((flags & MAP_TYPE) != MAP_SHARED && (flags & MAP_TYPE) != MAP_SHARED_VALIDATE) return -EINVAL;
     if ((protection & PROT_EXEC) != 0) return -EPERM;
-    return -ENXIO; // no driver here offers an offset
+    return -ENXIO;  // no driver here offers an offset
 }
 
-} // namespace iommufd::inline v0_1::model
+}  // namespace iommufd::inline v0_1::model

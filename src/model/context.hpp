@@ -53,7 +53,7 @@ public:
     void count(Leaks& leaks) const IOMMUFD_EXCLUDES(mutex_);
 
 private:
-    struct Commands; // the table: number, size, handler
+    struct Commands;  // the table: number, size, handler
 
     // ioas_commands.cpp
     int ioas_alloc(uapi::IoasAlloc& command, const Call& call) IOMMUFD_EXCLUDES(mutex_);
@@ -79,7 +79,8 @@ private:
     // hwpt_commands.cpp
     int hwpt_alloc(uapi::HwptAlloc& command, const Call& call) IOMMUFD_EXCLUDES(mutex_);
     int get_hw_info(uapi::HwInfo& command, const Call& call) IOMMUFD_EXCLUDES(mutex_);
-    int hwpt_set_dirty_tracking(uapi::HwptSetDirtyTracking& command, const Call& call) IOMMUFD_EXCLUDES(mutex_);
+    int hwpt_set_dirty_tracking(uapi::HwptSetDirtyTracking& command, const Call& call)
+        IOMMUFD_EXCLUDES(mutex_);
     int hwpt_get_dirty_bitmap(uapi::HwptGetDirtyBitmap& command, const Call& call) IOMMUFD_EXCLUDES(mutex_);
     int hwpt_invalidate(uapi::HwptInvalidate& command, const Call& call) IOMMUFD_EXCLUDES(mutex_);
     int fault_queue_alloc(uapi::FaultQueueAlloc& command, const Call& call);
@@ -90,7 +91,8 @@ private:
     int ioas_noiommu_get_pa(uapi::IoasNoiommuGetPa& command, const Call& call);
 
     // attach.cpp
-    int make_hwpt(Ioas& ioas, bool automatic, BoundDevice* attach_first, Hwpt*& hwpt) IOMMUFD_REQUIRES(mutex_);
+    int make_hwpt(Ioas& ioas, bool automatic, BoundDevice* attach_first, Hwpt*& hwpt)
+        IOMMUFD_REQUIRES(mutex_);
     void drop_hwpt(Hwpt& hwpt) IOMMUFD_REQUIRES(mutex_);
     int attach_hwpt(BoundDevice& device, Hwpt& hwpt) IOMMUFD_REQUIRES(mutex_);
     void detach_hwpt(BoundDevice& device) IOMMUFD_REQUIRES(mutex_);
@@ -104,10 +106,10 @@ private:
 
     Hardware& hardware_;
     mutable sys::Mutex mutex_;
-    sys::Condition quiet_; // a map has ended
+    sys::Condition quiet_;  // a map has ended
     ObjectTable objects_ IOMMUFD_GUARDED_BY(mutex_);
     AccountMode account_mode_ IOMMUFD_GUARDED_BY(mutex_) = AccountMode::user;
-    std::uint32_t vfio_ioas_ IOMMUFD_GUARDED_BY(mutex_) = 0; // 0: none
+    std::uint32_t vfio_ioas_ IOMMUFD_GUARDED_BY(mutex_) = 0;  // 0: none
 };
 
 // A descriptor's share of a context.
@@ -126,4 +128,4 @@ private:
     std::shared_ptr<Context> context_;
 };
 
-} // namespace iommufd::inline v0_1::model
+}  // namespace iommufd::inline v0_1::model

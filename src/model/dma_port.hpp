@@ -31,7 +31,7 @@ public:
 
     void read(std::uint64_t iova, std::span<std::byte> to) IOMMUFD_EXCLUDES(mutex_) {
         const auto blocked = [&](std::uint64_t at, std::uint64_t length) {
-            log_.record({.device = device_, .iova = at, .length = length, .write = false});
+            log_.record(device_, at, length, false);
         };
         const sys::Lock lock(mutex_);
         if (domain_ && bus_master_) return domain_->read(iova, to, blocked);
@@ -41,7 +41,7 @@ public:
 
     void write(std::uint64_t iova, std::span<const std::byte> from) IOMMUFD_EXCLUDES(mutex_) {
         const auto blocked = [&](std::uint64_t at, std::uint64_t length) {
-            log_.record({.device = device_, .iova = at, .length = length, .write = true});
+            log_.record(device_, at, length, true);
         };
         const sys::Lock lock(mutex_);
         if (domain_ && bus_master_) return domain_->write(iova, from, blocked);
@@ -56,4 +56,4 @@ private:
     bool bus_master_ IOMMUFD_GUARDED_BY(mutex_) = false;
 };
 
-} // namespace iommufd::inline v0_1::model
+}  // namespace iommufd::inline v0_1::model

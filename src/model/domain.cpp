@@ -19,7 +19,7 @@ constexpr std::uint64_t kTable = 8;
 constexpr std::uint64_t kFlags = user::kPage - 1;
 
 constexpr unsigned kIndexBits = 9;
-constexpr int kLargestLeafLevel = 2; // 1 GiB
+constexpr int kLargestLeafLevel = 2;  // 1 GiB
 
 constexpr unsigned shift_of(int level) { return 12 + kIndexBits * static_cast<unsigned>(level); }
 constexpr std::uint64_t size_of(int level) { return std::uint64_t{1} << shift_of(level); }
@@ -27,7 +27,7 @@ constexpr std::uint64_t size_of(int level) { return std::uint64_t{1} << shift_of
 // The last IOVA that the entry of `iova` covers; right at the end of the address space, too.
 constexpr std::uint64_t last_of_entry(std::uint64_t iova, int level) { return iova | (size_of(level) - 1); }
 
-} // namespace
+}  // namespace
 
 struct alignas(user::kPage) Domain::Table {
     std::array<std::uint64_t, 1U << kIndexBits> entries{};
@@ -163,4 +163,4 @@ void Domain::write(std::uint64_t iova, std::span<const std::byte> from, const On
     }
 }
 
-} // namespace iommufd::inline v0_1::model
+}  // namespace iommufd::inline v0_1::model

@@ -18,7 +18,7 @@
 
 namespace iommufd::inline v0_1::model {
 
-inline constexpr unsigned kReadable = 1; // by the device
+inline constexpr unsigned kReadable = 1;  // by the device
 inline constexpr unsigned kWritable = 2;
 
 // A part of a DMA that reached nothing.
@@ -49,7 +49,7 @@ public:
 
 private:
     struct Table;
-    struct Run { // contiguous on both sides
+    struct Run {  // contiguous on both sides
         user::Address memory;
         std::uint64_t length;
         bool reachable;
@@ -67,4 +67,4 @@ private:
     std::unique_ptr<Table> root_ IOMMUFD_GUARDED_BY(mutex_);
 };
 
-} // namespace iommufd::inline v0_1::model
+}  // namespace iommufd::inline v0_1::model

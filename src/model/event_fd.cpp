@@ -42,4 +42,4 @@ void EventFd::drain() const noexcept {
     (void)!::preadv2(number_, &piece, 1, -1, RWF_NOWAIT);
 }
 
-} // namespace iommufd::inline v0_1::model
+}  // namespace iommufd::inline v0_1::model

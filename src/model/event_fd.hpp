@@ -33,4 +33,4 @@ private:
     int number_ = -1;
 };
 
-} // namespace iommufd::inline v0_1::model
+}  // namespace iommufd::inline v0_1::model

@@ -30,4 +30,4 @@ public:
     virtual int mmap(std::size_t, int /*protection*/, int /*flags*/, std::uint64_t) { return -ENODEV; }
 };
 
-} // namespace iommufd::inline v0_1::model
+}  // namespace iommufd::inline v0_1::model

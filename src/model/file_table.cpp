@@ -6,12 +6,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <new>
 #include <utility>
 
 namespace iommufd::inline v0_1::model {
 
 bool FileTable::identify(int fd, Identity& identity) {
-    struct stat found {};
+    struct stat found{};
     if (::fstat(fd, &found) < 0) return false;
     identity = {.container = found.st_dev, .inode = found.st_ino};
     return true;
@@ -23,7 +24,12 @@ int FileTable::install(std::shared_ptr<File> file, const char* name, dev_t devic
     Identity identity{};
     (void)identify(fd, identity);
     const sys::Lock lock(mutex_);
-    open_.emplace(identity, Open{.file = std::move(file), .device = device, .numbers = {fd}});
+    try {
+        open_.emplace(identity, Open{.file = std::move(file), .device = device, .numbers = {fd}});
+    } catch (const std::bad_alloc&) {
+        (void)::close(fd);
+        return -ENOMEM;
+    }
     return fd;
 }
 
@@ -37,15 +43,27 @@ FileTable::Found FileTable::find(int fd) {
     return {.file = found->second.file, .device = found->second.device};
 }
 
+bool FileTable::is_open(int fd) {
+    Identity identity{};
+    return identify(fd, identity);
+}
+
 int FileTable::dup(int fd) {
     const int copy = ::fcntl(fd, F_DUPFD_CLOEXEC, 0);
-    return copy < 0 ? -errno : (find(copy), copy);
+    if (copy < 0) return -errno;
+    try {
+        (void)find(copy);
+    } catch (const std::bad_alloc&) {
+        (void)::close(copy);
+        return -ENOMEM;
+    }
+    return copy;
 }
 
 int FileTable::close(int fd) {
     Identity identity{};
     if (!identify(fd, identity)) return -EBADF;
-    std::shared_ptr<File> last; // destroyed without the mutex
+    std::shared_ptr<File> last;  // destroyed without the mutex
     {
         const sys::Lock lock(mutex_);
         if (const auto found = open_.find(identity); found != open_.end()) {
@@ -66,4 +84,4 @@ std::size_t FileTable::open_descriptors() const {
     return count;
 }
 
-} // namespace iommufd::inline v0_1::model
+}  // namespace iommufd::inline v0_1::model

@@ -30,6 +30,8 @@ public:
     int install(std::shared_ptr<File> file, const char* name, dev_t device) IOMMUFD_EXCLUDES(mutex_);
     // Empty where the descriptor isn't the model's.
     Found find(int fd) IOMMUFD_EXCLUDES(mutex_);
+    // Whether the process has such a descriptor at all.
+    static bool is_open(int fd);
     int dup(int fd) IOMMUFD_EXCLUDES(mutex_);
     int close(int fd) IOMMUFD_EXCLUDES(mutex_);
 
@@ -53,4 +55,4 @@ private:
     std::map<Identity, Open> open_ IOMMUFD_GUARDED_BY(mutex_);
 };
 
-} // namespace iommufd::inline v0_1::model
+}  // namespace iommufd::inline v0_1::model

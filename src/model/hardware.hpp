@@ -3,8 +3,8 @@
 // What all of a machine shares: its IOMMU, the accounts of pinned memory, and the record of blocked DMA.
 #pragma once
 
-#include <memory>
-#include <utility>
+#include <new>
+#include <string>
 #include <vector>
 
 #include "iommufd/model/machine.hpp"
@@ -16,9 +16,15 @@ namespace iommufd::inline v0_1::model {
 
 class BlockedLog {
 public:
-    void record(BlockedDma blocked) IOMMUFD_EXCLUDES(mutex_) {
+    void record(const std::string& device, std::uint64_t iova, std::uint64_t length, bool write)
+        IOMMUFD_EXCLUDES(mutex_) {
         const sys::Lock lock(mutex_);
-        if (++count_ <= kMost) first_.push_back(std::move(blocked));
+        if (++count_ > kMost) return;
+        try {
+            first_.push_back({.device = device, .iova = iova, .length = length, .write = write});
+        } catch (const std::bad_alloc&) {
+            return;  // it is counted, and nobody learns more
+        }
     }
     std::vector<BlockedDma> first() const IOMMUFD_EXCLUDES(mutex_) {
         const sys::Lock lock(mutex_);
@@ -39,8 +45,8 @@ private:
 
 // The IOMMU as its driver presents it.
 struct Iommu {
-    std::uint64_t aperture_last;     // of every domain
-    std::vector<IovaRange> reserved; // in every device's way: the interrupt window
+    std::uint64_t aperture_last;      // of every domain
+    std::vector<IovaRange> reserved;  // in every device's way: the interrupt window
 
     // From the usable ranges, ascending.
     static Iommu with(const std::vector<IovaRange>& usable) {
@@ -62,4 +68,4 @@ struct Hardware {
     BlockedLog blocked = {};
 };
 
-} // namespace iommufd::inline v0_1::model
+}  // namespace iommufd::inline v0_1::model

@@ -15,10 +15,9 @@ namespace {
 constexpr std::uint32_t kMostEntries = 1U << 19;
 
 // QEMU's intel-iommu in legacy mode.
-constexpr uapi::HwInfoVtd kVtd{
-    .flags = 0, .reserved = 0, .cap_reg = 0xd2008c222f0686, .ecap_reg = 0xf00f4a};
+constexpr uapi::HwInfoVtd kVtd{.flags = 0, .reserved = 0, .cap_reg = 0xd2008c222f0686, .ecap_reg = 0xf00f4a};
 
-} // namespace
+}  // namespace
 
 int Context::hwpt_alloc(uapi::HwptAlloc& command, const Call& call) {
     if (command.reserved != 0) return -EOPNOTSUPP;
@@ -94,7 +93,7 @@ int Context::hwpt_invalidate(uapi::HwptInvalidate& command, const Call& call) {
     };
     const sys::Lock lock(mutex_);
     const int rc = check();
-    command.entry_num = 0; // written whatever happened
+    command.entry_num = 0;  // written whatever happened
     return call.reply(command) < 0 ? -EFAULT : rc;
 }
 
@@ -125,4 +124,4 @@ int Context::hw_queue_alloc(uapi::HwQueueAlloc& command, const Call&) {
 // A kernel without CONFIG_IOMMUFD_NOIOMMU.
 int Context::ioas_noiommu_get_pa(uapi::IoasNoiommuGetPa&, const Call&) { return -EOPNOTSUPP; }
 
-} // namespace iommufd::inline v0_1::model
+}  // namespace iommufd::inline v0_1::model

@@ -16,7 +16,7 @@ bool overlap(const IovaRange& one, std::uint64_t first, std::uint64_t last) {
     return one.first <= last && one.last >= first;
 }
 
-} // namespace
+}  // namespace
 
 int IoPagetable::Plan::populate() const {
     for (std::size_t i = 0; i < pieces_.size(); ++i) {
@@ -131,6 +131,11 @@ int IoPagetable::unmap(std::uint64_t first, std::uint64_t last, std::uint64_t& u
 }
 
 int IoPagetable::add_domain(std::shared_ptr<Domain> domain) {
+    try {
+        domains_.reserve(domains_.size() + 1);
+    } catch (const std::bad_alloc&) {
+        return -ENOMEM;
+    }
     const std::uint64_t alignment = std::max(user::kPage, alignment_);
     if (alignment != alignment_)
         if (const int rc = check_alignment(alignment); rc < 0) return rc;
@@ -139,7 +144,6 @@ int IoPagetable::add_domain(std::shared_ptr<Domain> domain) {
             return rc;
 
     const bool first_domain = domains_.empty();
-    domains_.reserve(domains_.size() + 1);
     auto area = areas_.begin();
     int rc = 0;
     for (; area != areas_.end(); ++area) {
@@ -200,7 +204,8 @@ void IoPagetable::unfill(const Area& area, Pages& pages) {
 }
 
 int IoPagetable::map_into(Domain& domain, const Area& area, const Pages& pages) const {
-    return domain.map(area.first, area.length(), pages.memory(area.first_byte), area.permissions, large_pages_);
+    return domain.map(area.first, area.length(), pages.memory(area.first_byte), area.permissions,
+                      large_pages_);
 }
 
 int IoPagetable::check_alignment(std::uint64_t alignment) const {
@@ -233,7 +238,11 @@ int IoPagetable::reserve_range(IovaRange range, const void* owner) {
     if (area != areas_.end() && area->second.first <= range.last) return -EADDRINUSE;
     if (std::ranges::any_of(allowed_, [&](const auto& a) { return overlap(a, range.first, range.last); }))
         return -EADDRINUSE;
-    reserved_.push_back({.range = range, .owner = owner});
+    try {
+        reserved_.push_back({.range = range, .owner = owner});
+    } catch (const std::bad_alloc&) {
+        return -ENOMEM;
+    }
     return 0;
 }
 
@@ -241,4 +250,4 @@ void IoPagetable::release_ranges(const void* owner) {
     std::erase_if(reserved_, [&](const Reserved& reserved) { return reserved.owner == owner; });
 }
 
-} // namespace iommufd::inline v0_1::model
+}  // namespace iommufd::inline v0_1::model

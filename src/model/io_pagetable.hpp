@@ -23,8 +23,8 @@ namespace iommufd::inline v0_1::model {
 struct Area {
     std::uint64_t first = 0;
     std::uint64_t last = 0;
-    std::shared_ptr<Pages> pages = {}; // none while in flight
-    std::uint64_t first_byte = 0;      // of the pages
+    std::shared_ptr<Pages> pages = {};  // none while in flight
+    std::uint64_t first_byte = 0;       // of the pages
     unsigned permissions = 0;
 
     std::uint64_t length() const noexcept { return last - first + 1; }
@@ -49,7 +49,7 @@ public:
         friend class IoPagetable;
         std::uint64_t iova_ = 0;
         std::vector<Piece> pieces_;
-        std::vector<Area*> areas_; // one for each piece
+        std::vector<Area*> areas_;  // one for each piece
         std::vector<bool> wants_populate_;
     };
 
@@ -59,7 +59,8 @@ public:
     ~IoPagetable();
 
     // MAP and COPY. Without `fixed`, an IOVA is found. On an error nothing is in flight.
-    int reserve(std::vector<Piece> pieces, std::optional<std::uint64_t> fixed, unsigned permissions, Plan& plan);
+    int reserve(std::vector<Piece> pieces, std::optional<std::uint64_t> fixed, unsigned permissions,
+                Plan& plan);
     // Ends what reserve() began: `populated` is what populate() said. Returns it, or what went wrong since.
     int publish(Plan& plan, int populated);
     bool in_flight() const noexcept { return in_flight_ != 0; }
@@ -92,7 +93,8 @@ private:
         IovaRange range;
         const void* owner;
     };
-    using Areas = std::map<std::uint64_t, Area>; // by last IOVA: lower_bound(x) is the first one not before x
+    using Areas =
+        std::map<std::uint64_t, Area>;  // by last IOVA: lower_bound(x) is the first one not before x
 
     int find_iova(std::uint64_t hint, std::uint64_t length, std::uint64_t& iova) const;
     int check_iova(std::uint64_t iova, std::uint64_t length) const;
@@ -111,10 +113,10 @@ private:
     Areas areas_;
     std::size_t in_flight_ = 0;
     std::vector<Reserved> reserved_;
-    std::vector<IovaRange> allowed_; // ascending
+    std::vector<IovaRange> allowed_;  // ascending
     std::vector<std::shared_ptr<Domain>> domains_;
     std::uint64_t alignment_ = 1;
     bool large_pages_ = true;
 };
 
-} // namespace iommufd::inline v0_1::model
+}  // namespace iommufd::inline v0_1::model

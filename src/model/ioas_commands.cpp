@@ -65,7 +65,7 @@ int Context::ioas_change_process(uapi::IoasChangeProcess& command, const Call&) 
             if (!area.pages->is_file()) return -EINVAL;
         }
     }
-    return 0; // the caller is the process that all pins count for already
+    return 0;  // the caller is the process that all pins count for already
 }
 
 int Context::option(uapi::Option& command, const Call& call) {
@@ -111,17 +111,20 @@ int Context::vfio_ioas(uapi::VfioIoas& command, const Call& call) {
     if (command.reserved != 0) return -EOPNOTSUPP;
     const sys::Lock lock(mutex_);
     switch (command.op) {
-    case uapi::kVfioIoasGet:
-        if (vfio_ioas_ == 0) return -ENODEV;
-        command.ioas_id = vfio_ioas_;
-        return call.reply(command);
-    case uapi::kVfioIoasSet:
-        if (objects_.find<Ioas>(command.ioas_id) == nullptr) return -ENOENT;
-        vfio_ioas_ = command.ioas_id;
-        return 0;
-    case uapi::kVfioIoasClear: vfio_ioas_ = 0; return 0;
-    default: return -EOPNOTSUPP;
+        case uapi::kVfioIoasGet:
+            if (vfio_ioas_ == 0) return -ENODEV;
+            command.ioas_id = vfio_ioas_;
+            return call.reply(command);
+        case uapi::kVfioIoasSet:
+            if (objects_.find<Ioas>(command.ioas_id) == nullptr) return -ENOENT;
+            vfio_ioas_ = command.ioas_id;
+            return 0;
+        case uapi::kVfioIoasClear:
+            vfio_ioas_ = 0;
+            return 0;
+        default:
+            return -EOPNOTSUPP;
     }
 }
 
-} // namespace iommufd::inline v0_1::model
+}  // namespace iommufd::inline v0_1::model

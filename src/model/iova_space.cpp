@@ -32,12 +32,13 @@ bool fit(std::uint64_t& start, std::uint64_t last, const Wanted& wanted) {
     return true;
 }
 
-} // namespace
+}  // namespace
 
 std::optional<IovaRange> IoPagetable::next_reserved(std::uint64_t from) const {
     std::optional<IovaRange> next;
     for (const Reserved& reserved : reserved_)
-        if (reserved.range.last >= from && (!next || reserved.range.first < next->first)) next = reserved.range;
+        if (reserved.range.last >= from && (!next || reserved.range.first < next->first))
+            next = reserved.range;
     return next;
 }
 
@@ -60,13 +61,15 @@ int IoPagetable::find_iova(std::uint64_t hint, std::uint64_t length, std::uint64
     // Neighbouring allowed ranges are one span.
     std::vector<IovaRange> spans;
     for (const IovaRange& range : allowed_) {
-        if (!spans.empty() && spans.back().last + 1 == range.first) spans.back().last = range.last;
-        else spans.push_back(range);
+        if (!spans.empty() && spans.back().last + 1 == range.first)
+            spans.back().last = range.last;
+        else
+            spans.push_back(range);
     }
     if (spans.empty()) spans.push_back({.first = 0, .last = kEnd});
 
     for (IovaRange span : spans) {
-        span.first = std::max(span.first, user::kPage); // IOVA 0 is never picked
+        span.first = std::max(span.first, user::kPage);  // IOVA 0 is never picked
         span.last = std::min(span.last, kEnd - user::kPage);
         if (span.first > span.last || !fit(span.first, span.last, wanted)) continue;
         for (std::uint64_t hole = span.first;;) {
@@ -112,4 +115,4 @@ std::vector<IovaRange> IoPagetable::usable() const {
     }
 }
 
-} // namespace iommufd::inline v0_1::model
+}  // namespace iommufd::inline v0_1::model

@@ -9,7 +9,7 @@
 namespace iommufd::inline v0_1::model {
 namespace {
 
-constexpr std::uint64_t kNever = std::numeric_limits<std::uint64_t>::max(); // no IOVA and no length, ever
+constexpr std::uint64_t kNever = std::numeric_limits<std::uint64_t>::max();  // no IOVA and no length, ever
 constexpr std::uint32_t kMapFlags = uapi::kMapFixedIova | uapi::kMapWriteable | uapi::kMapReadable;
 
 unsigned permissions_of(std::uint32_t flags) {
@@ -17,7 +17,7 @@ unsigned permissions_of(std::uint32_t flags) {
            ((flags & uapi::kMapWriteable) != 0 ? kWritable : 0);
 }
 
-} // namespace
+}  // namespace
 
 struct Context::Destination {
     std::uint32_t ioas_id;
@@ -100,7 +100,8 @@ int Context::ioas_map_file(uapi::IoasMapFile& command, const Call& call) {
 
 int Context::ioas_copy(uapi::IoasCopy& command, const Call& call) {
     if ((command.flags & ~kMapFlags) != 0) return -EOPNOTSUPP;
-    if (command.length == kNever || command.src_iova == kNever || command.dst_iova == kNever) return -EOVERFLOW;
+    if (command.length == kNever || command.src_iova == kNever || command.dst_iova == kNever)
+        return -EOVERFLOW;
     if (permissions_of(command.flags) == 0) return -EINVAL;
     Ioas* ioas = nullptr;
     IoPagetable::Plan plan;
@@ -138,4 +139,4 @@ int Context::ioas_unmap(uapi::IoasUnmap& command, const Call& call) {
     return call.reply(command);
 }
 
-} // namespace iommufd::inline v0_1::model
+}  // namespace iommufd::inline v0_1::model

@@ -7,10 +7,10 @@
 // Guarded by the lock of the context.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <set>
 #include <vector>
 
 #include "model/dma_port.hpp"
@@ -26,26 +26,26 @@ struct Object {
     virtual ~Object() = default;
 
     std::uint32_t id = 0;
-    unsigned users = 1; // the table is one
+    unsigned users = 1;  // the table is one
 };
 
 struct Hwpt;
 
 struct Ioas final : Object {
     IoPagetable iopt;
-    std::vector<Hwpt*> hwpts; // in the order in which they came
+    std::vector<Hwpt*> hwpts;  // in the order in which they came
 };
 
 // A hardware page table: a domain that follows an IOAS.
 struct Hwpt final : Object {
     Ioas* ioas = nullptr;
     std::shared_ptr<Domain> domain;
-    bool automatic = false; // made by an attach, gone with the last detach
+    bool automatic = false;  // made by an attach, gone with the last detach
 };
 
 struct BoundDevice final : Object {
     DmaPort* port = nullptr;
-    Hwpt* hwpt = nullptr; // while attached
+    Hwpt* hwpt = nullptr;  // while attached
 };
 
 class ObjectTable {
@@ -53,18 +53,19 @@ public:
     // Takes an id; the object is found from now on.
     template <class T>
     T& add(std::unique_ptr<T> object) {
-        const std::uint32_t id = free_.empty() ? next_ : *free_.begin();
+        std::uint32_t id = first_free_;
+        for (auto taken = objects_.lower_bound(id); taken != objects_.end() && taken->first == id; ++taken)
+            ++id;
         object->id = id;
         T& added = *object;
         objects_[id] = std::move(object);
-        if (free_.empty()) ++next_;
-        else free_.erase(free_.begin());
+        first_free_ = id + 1;
         return added;
     }
 
-    void remove(Object& object) {
+    void remove(Object& object) noexcept {
         const std::uint32_t id = object.id;
-        free_.insert(id);
+        first_free_ = std::min(first_free_, id);
         objects_.erase(id);
     }
 
@@ -85,8 +86,7 @@ public:
 
 private:
     std::map<std::uint32_t, std::unique_ptr<Object>> objects_;
-    std::set<std::uint32_t> free_; // below next_
-    std::uint32_t next_ = 1;
+    std::uint32_t first_free_ = 1;  // no id below it is free
 };
 
-} // namespace iommufd::inline v0_1::model
+}  // namespace iommufd::inline v0_1::model

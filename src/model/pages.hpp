@@ -33,7 +33,9 @@ public:
     // Bytes are counted from the start of the first page; the memory itself begins here.
     std::uint64_t first_byte() const noexcept { return start_ % user::kPage; }
     // What automatic IOVAs are aligned like: the address, or the offset in the file.
-    std::uint64_t hint(std::uint64_t byte) const noexcept { return start_ / user::kPage * user::kPage + byte; }
+    std::uint64_t hint(std::uint64_t byte) const noexcept {
+        return start_ / user::kPage * user::kPage + byte;
+    }
     // Where the model reaches it. Of a file: once populated.
     user::Address memory(std::uint64_t byte) const noexcept { return memory_ + byte; }
 
@@ -46,7 +48,7 @@ public:
     void drop(std::uint64_t byte, std::uint64_t length);
 
 private:
-    struct Slice { // pages, inclusive
+    struct Slice {  // pages, inclusive
         std::uint64_t first;
         std::uint64_t last;
         bool operator==(const Slice&) const = default;
@@ -59,11 +61,11 @@ private:
     std::uint64_t not_held(Slice wanted) const;
 
     std::shared_ptr<BackingFile> file_;
-    std::uint64_t start_; // user address, or offset in the file
+    std::uint64_t start_;  // user address, or offset in the file
     bool writable_;
     Charge charge_;
     user::Address memory_ = 0;
-    std::vector<Slice> slices_; // held
+    std::vector<Slice> slices_;  // held, ascending
 };
 
-} // namespace iommufd::inline v0_1::model
+}  // namespace iommufd::inline v0_1::model

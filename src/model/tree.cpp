@@ -12,7 +12,7 @@
 namespace iommufd::inline v0_1::model {
 namespace {
 
-constexpr int kMostLinks = 40; // as Linux
+constexpr int kMostLinks = 40;  // as Linux
 
 void prepend_components(std::deque<std::string>& pending, std::string_view path) {
     std::vector<std::string> components;
@@ -27,7 +27,7 @@ void prepend_components(std::deque<std::string>& pending, std::string_view path)
 
 std::string parent_of(const std::string& path) { return path.substr(0, path.rfind('/')); }
 
-} // namespace
+}  // namespace
 
 void Tree::cover(std::string path) { covered_.push_back(std::move(path)); }
 
@@ -53,8 +53,8 @@ void Tree::node(const std::string& path, dev_t device, Opener open) {
 
 bool Tree::covers(std::string_view path) const {
     return std::ranges::any_of(covered_, [&](const std::string& root) {
-        return path.starts_with(root) && (path.size() == root.size() || root.back() == '-' ||
-                                          path[root.size()] == '/');
+        return path.starts_with(root) &&
+               (path.size() == root.size() || root.back() == '-' || path[root.size()] == '/');
     });
 }
 
@@ -103,7 +103,7 @@ int Tree::stat(std::string_view path, sys::FileStatus& status) const {
               .device = entry->device,
               .container = 0,
               .inode = entry->inode,
-              .size = S_ISREG(entry->mode) ? 4096U : 0U}; // what sysfs says of any file
+              .size = S_ISREG(entry->mode) ? 4096U : 0U};  // what sysfs says of any file
     return 0;
 }
 
@@ -140,4 +140,4 @@ int Tree::read_file(std::string_view path, std::string& content) const {
     return 0;
 }
 
-} // namespace iommufd::inline v0_1::model
+}  // namespace iommufd::inline v0_1::model

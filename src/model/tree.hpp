@@ -25,7 +25,7 @@ public:
 
     struct Entry {
         mode_t mode = 0;
-        std::string text = {}; // a file's content, a link's target
+        std::string text = {};  // a file's content, a link's target
         dev_t device = 0;
         Opener open = {};
         ino_t inode = 0;
@@ -51,8 +51,8 @@ private:
     void add(const std::string& path, Entry entry);
     int resolve(std::string_view path, bool follow, std::string& real) const;
 
-    std::map<std::string, Entry, std::less<>> entries_; // by real absolute path; "" is the root
+    std::map<std::string, Entry, std::less<>> entries_;  // by real absolute path; "" is the root
     std::vector<std::string> covered_;
 };
 
-} // namespace iommufd::inline v0_1::model
+}  // namespace iommufd::inline v0_1::model

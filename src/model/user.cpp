@@ -44,7 +44,7 @@ int check_zero(Address from, std::size_t length) noexcept {
     return 0;
 }
 
-} // namespace
+}  // namespace
 
 int copy_from(void* to, Address from, std::size_t length) noexcept {
     return move(::process_vm_readv, to, from, length);
@@ -88,4 +88,4 @@ std::vector<Piece> pieces_from(Address from) {
     return pieces;
 }
 
-} // namespace iommufd::inline v0_1::model::user
+}  // namespace iommufd::inline v0_1::model::user

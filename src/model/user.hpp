@@ -46,4 +46,4 @@ struct Piece {
 // All pieces that end after `from`, ascending.
 std::vector<Piece> pieces_from(Address from);
 
-} // namespace iommufd::inline v0_1::model::user
+}  // namespace iommufd::inline v0_1::model::user

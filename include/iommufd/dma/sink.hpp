@@ -62,6 +62,7 @@ public:
         return {};
     }
     // Unmaps all pieces in the range, which never splits one; returns the bytes. ENOENT if there were none.
+    // The range may be all 2^64 addresses.
     virtual Result<std::uint64_t> unmap(Range range) = 0;
 };
 

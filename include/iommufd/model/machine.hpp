@@ -2,8 +2,8 @@
 //
 // A machine with /dev/iommu and devices, played in this process: no privilege, no module, no hardware.
 //
-//     model::Machine machine;                        // an edu device behind VFIO, a virtio-blk behind vhost-vdpa
-//     auto backend = Backend::on(machine.kernel());  // the same library, the same ioctls
+//     model::Machine machine;                        // an edu device behind VFIO, a virtio-blk behind
+//     vhost-vdpa auto backend = Backend::on(machine.kernel());  // the same library, the same ioctls
 //
 //     program --open, ioctl--> kernel() --> /dev/iommu            context: IOASes, hwpts, areas, pins
 //                                       --> /dev/vfio/devices/*   edu:   BAR, config space, MSI --DMA--+
@@ -44,16 +44,16 @@ class Kernel;
 namespace iommufd::inline v0_1::model {
 
 enum class DeviceKind : std::uint8_t {
-    edu,      // QEMU's educational PCI device, bound to vfio-pci
-    vdpa_blk, // a virtio block device, bound to vhost-vdpa
+    edu,       // QEMU's educational PCI device, bound to vfio-pci
+    vdpa_blk,  // a virtio block device, bound to vhost-vdpa
 };
 
 struct DeviceDescription {
     DeviceKind kind = DeviceKind::edu;
-    std::string name = {};                // its PCI address or vDPA name; empty: the next free one
-    std::uint64_t disk_size = 64ULL << 20; // vdpa-blk: a multiple of 512
-    unsigned dma_bits = 28;               // edu: addresses wider than that are cut off
-    bool iotlb_persist = true;            // vdpa-blk: maps survive a reset when the feature is acknowledged
+    std::string name = {};                  // its PCI address or vDPA name; empty: the next free one
+    std::uint64_t disk_size = 64ULL << 20;  // vdpa-blk: a multiple of 512
+    unsigned dma_bits = 28;                 // edu: addresses wider than that are cut off
+    bool iotlb_persist = true;              // vdpa-blk: maps survive a reset when the feature is acknowledged
 };
 
 struct IovaRange {
@@ -80,10 +80,10 @@ IOMMUFD_EXPORT Description everything();
 IOMMUFD_EXPORT Result<Description> parse(std::string_view text);
 
 // A modelled device and how programs find it.
-struct DeviceInfo {
+struct Device {
     DeviceKind kind;
-    std::string name; // "0000:00:10.0", "blk0"
-    std::string node; // "/dev/vfio/devices/vfio0", "/dev/vhost-vdpa-0"
+    std::string name;  // "0000:00:10.0", "blk0"
+    std::string node;  // "/dev/vfio/devices/vfio0", "/dev/vhost-vdpa-0"
 };
 
 // A DMA that reached for memory that wasn't mapped for it: nothing was written, zeroes were read.
@@ -91,20 +91,20 @@ struct BlockedDma {
     std::string device;
     std::uint64_t iova;
     std::uint64_t length;
-    bool write; // by the device
+    bool write;  // by the device
 };
 
 // What a program has not given back.
 struct Leaks {
-    std::size_t descriptors = 0; // of the model, open
-    std::size_t contexts = 0;    // of /dev/iommu, alive: through a descriptor or a bound device
-    std::size_t objects = 0;     // ids in those contexts
-    std::size_t mappings = 0;    // areas of their IOASes, and entries of IOTLBs
-    std::uint64_t pinned = 0;    // bytes
-    std::size_t devices = 0;     // bound, or opened by vhost-vdpa
+    std::size_t descriptors = 0;  // of the model, open
+    std::size_t contexts = 0;     // of /dev/iommu, alive: through a descriptor or a bound device
+    std::size_t objects = 0;      // ids in those contexts
+    std::size_t mappings = 0;     // areas of their IOASes, and entries of IOTLBs
+    std::uint64_t pinned = 0;     // bytes
+    std::size_t devices = 0;      // bound, or opened by vhost-vdpa
 
     bool any() const { return descriptors + contexts + objects + mappings + devices != 0 || pinned != 0; }
-    IOMMUFD_EXPORT std::string text() const; // "2 descriptors, 1 mapping"; "nothing"
+    IOMMUFD_EXPORT std::string text() const;  // "2 descriptors, 1 mapping"; "nothing"
 };
 
 class IOMMUFD_EXPORT Machine {
@@ -118,7 +118,7 @@ public:
     // Lives as long as the machine.
     sys::Kernel& kernel() noexcept;
 
-    std::vector<DeviceInfo> devices() const;
+    std::vector<Device> devices() const;
     Leaks leaks() const;
 
     // The first 1024 blocked DMAs in their order, and how many there were.
@@ -134,4 +134,4 @@ private:
     std::unique_ptr<State> state_;
 };
 
-} // namespace iommufd::inline v0_1::model
+}  // namespace iommufd::inline v0_1::model

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//
+// An I/O address space that several devices share: one picture of what they may reach, kept in this process
+// and put into every sink.
+//
+//     Memory --map()--> Space --IOAS_MAP, IOAS_MAP_FILE--> an IOAS      <--attach-- VFIO devices
+//                             '--IOTLB UPDATE-----------> an IOTLB      of each vhost-vdpa device
+//
+// A Space is a plan. It gets an IOAS from its Backend when its first VFIO device attaches, and everything is
+// replayed then; it loses the IOAS when its last VFIO device leaves, and a later device replays into a new
+// one. A mapping without a sink is planned, not mapped.
+//
+//     auto space = dma::Space::on(backend).value();
+//     auto joined = space.attach(device).value();              // detaches when it goes
+//     auto mapped = space.map(memory, {.iova = Iova{0x4000000}}).value();   // unmaps when it goes
+//     space.map(ram, {.iova = gpa, .granule = 2_MiB}).value().leave();      // or belongs to the space,
+//     space.unmap(*Range::of(gpa + 2_MiB, 4_MiB));                          // which unmaps by range
+//
+// What a Space promises, beyond the kernel:
+//   - Overlap is refused, never half done; a failure part way is undone on every sink, or the error says what
+//     remains, which then stays reserved, is listed by not_released(), and can be unmapped again.
+//   - unmap tells "nothing is mapped there" (ENOENT) from "it would split a mapping" (EINVAL).
+//   - A range that every sink and device can reach, by its own width too, or a refusal that names the one.
+//   - A device that attaches late gets what is mapped; what it can't reach refuses it before anything
+//   changes.
+//
+// Threads: any calls may run at once. No lock is held while the kernel works: while one thread maps
+// gigabytes, others query, translate, and map elsewhere. A call that meets an operation in flight on the same
+// range gets EBUSY, which names it. Attaching and detaching take turns, and wait for maps in flight.
+#pragma once
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "iommufd/backend/backend.hpp"
+#include "iommufd/dma/attachable.hpp"
+#include "iommufd/dma/memory.hpp"
+#include "iommufd/dma/reader.hpp"
+#include "iommufd/dma/sink.hpp"
+
+namespace iommufd::inline v0_1::dma {
+
+class SpaceState;
+
+struct MapOptions {
+    std::optional<Iova> iova;            // nothing: the space chooses one that every sink and device reaches
+    std::uint64_t offset = 0;            // into the memory, in bytes
+    std::uint64_t length = 0;            // in bytes; 0: to the end of the memory
+    Access access = Access::read_write;  // what devices may do
+    std::uint64_t granule = 0;           // may be unmapped in multiples of this many bytes; 0: only whole
+};
+
+struct UnmapOptions {
+    // How long to wait for readers; nothing: as long as it takes.
+    std::optional<std::chrono::steady_clock::time_point> deadline;
+};
+
+enum class MappingState : std::uint8_t {
+    planned,  // no device to map it for
+    mapped,
+    busy,   // an operation is in flight on it
+    stuck,  // unmapping failed: a sink may still have it
+};
+
+struct MappingInfo {
+    Range range;
+    std::string memory;  // its label
+    std::uint64_t offset;
+    Access access;
+    std::uint64_t granule;
+    MappingState state;
+};
+
+// A mapping that unmaps its range when it goes, and keeps its memory until then.
+class IOMMUFD_EXPORT Mapping {
+public:
+    Mapping(Mapping&&) noexcept;
+    Mapping& operator=(Mapping&&) noexcept;
+    ~Mapping();
+
+    Iova iova() const noexcept { return range_.first; }
+    Range range() const noexcept { return range_; }
+    const Memory& memory() const noexcept { return memory_; }
+    MappingState state() const;
+
+    // Unmaps now. On failure the handle stays; see Space::unmap for the errors.
+    Result<void> unmap(UnmapOptions options = {}) &&;
+    // Gives the range to the space, which unmaps it by range or when it goes itself.
+    void leave() &&;
+
+private:
+    friend class Space;
+    Mapping(std::shared_ptr<SpaceState> state, std::uint64_t ticket, Range range, Memory memory) noexcept;
+    std::shared_ptr<SpaceState> state_;
+    std::uint64_t ticket_;
+    Range range_;
+    Memory memory_;
+};
+
+// A device in a space: detaches it when it goes.
+class IOMMUFD_EXPORT Attachment {
+public:
+    Attachment(Attachment&&) noexcept;
+    Attachment& operator=(Attachment&&) noexcept;
+    ~Attachment();
+
+    const std::string& device() const noexcept;
+
+    // Detaches now. The device is out of the space whatever this returns.
+    Result<void> detach() &&;
+
+private:
+    friend class Space;
+    Attachment(std::shared_ptr<SpaceState> state, std::shared_ptr<Attachable> device) noexcept;
+    std::shared_ptr<SpaceState> state_;
+    std::shared_ptr<Attachable> device_;
+};
+
+class IOMMUFD_EXPORT Space {
+public:
+    struct Options {
+        std::string id = "space";  // named by errors, and by the backend as the one that refers to it
+    };
+
+    // ESHUTDOWN: the backend is being deleted.
+    static Result<Space> on(const Backend& backend);
+    static Result<Space> on(const Backend& backend, Options options);
+    // For vhost-vdpa devices only: there is no /dev/iommu to attach a VFIO device through.
+    static Result<Space> without_iommufd(Options options, Report report = {});
+
+    Space(Space&&) noexcept;
+    Space& operator=(Space&&) noexcept;
+    // What mappings and attachments still hold goes with the last of them.
+    ~Space();
+
+    const std::string& id() const noexcept;
+
+    // Attaches a device (vfio::Device, vdpa::Device, or an Attachable). EBUSY: it is attached already.
+    // EINVAL: it can't reach a range that is mapped. EXDEV: it is bound to another backend. Else what the
+    // kernel says of attaching or of mapping what is mapped; then nothing has changed.
+    template <class Device>
+    Result<Attachment> attach(const Device& device) const {
+        return attach(device.attachable());
+    }
+    Result<Attachment> attach(const std::shared_ptr<Attachable>& device) const;
+
+    // EINVAL: no byte, misaligned, outside what a sink or device reaches. EOVERFLOW: past 2^64. EEXIST:
+    // overlap. ENOSPC: no room. EBUSY: the range is being unmapped. Else what the kernel says.
+    Result<Mapping> map(const Memory& memory, MapOptions options = {}) const;
+
+    // Unmaps what lies in the range; returns the bytes. ENOENT: nothing. EINVAL: it would split a mapping.
+    // EBUSY: a live Mapping owns it, or an operation is in flight. EDEADLK: this thread holds a guard.
+    // ETIMEDOUT: unmapped, but a reader still has a guard, whose end frees the memory.
+    Result<std::uint64_t> unmap(Range range, UnmapOptions options = {}) const;
+
+    Reader reader(std::string_view label = "reader") const;
+
+    // What can be mapped now for all sinks and devices, and to what IOVAs, sizes and addresses must be
+    // aligned.
+    Limits limits() const;
+    std::vector<MappingInfo> mappings() const;
+    std::vector<std::string> devices() const;
+    std::vector<std::string> sinks() const;
+    // The IOAS in use, while a VFIO device is attached.
+    std::optional<IoasId> ioas() const;
+
+    struct Counters {
+        std::uint64_t mapped_by_file = 0;  // kernel calls, of the IOAS in use
+        std::uint64_t mapped_by_address = 0;
+    };
+    Counters counters() const;
+
+    // Ranges whose unmapping failed.
+    std::vector<MappingInfo> not_released() const;
+
+    const std::shared_ptr<SpaceState>& state() const noexcept { return state_; }
+
+private:
+    explicit Space(std::shared_ptr<SpaceState> state) noexcept;
+    std::shared_ptr<SpaceState> state_;
+};
+
+}  // namespace iommufd::inline v0_1::dma

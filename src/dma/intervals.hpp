@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//
+// The books of a Space: which IOVAs are taken, by what memory, and what is being done with them.
+//
+//     reserve()          planned or mapping: the range is taken before the kernel is asked
+//     settle() / drop()  what the kernel said
+//     select()           the intervals that an unmap of a range would remove, or why it must not
+//
+// Not thread-safe: the Space's mutex guards it.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "dma/memory_node.hpp"
+#include "iommufd/dma/sink.hpp"
+
+namespace iommufd::inline v0_1::dma {
+
+// What is going on with an interval; anything but `settled` refuses other operations on it.
+enum class Phase : std::uint8_t {
+    settled,
+    mapping,
+    unmapping,
+    attaching,  // a new sink is being told of it
+    stuck,      // a sink may still have it though it was unmapped: only unmap may try again
+};
+
+std::string_view name(Phase phase) noexcept;
+
+struct Interval {
+    Range range;
+    std::shared_ptr<const Memory::Node> memory;
+    std::uint64_t offset;  // into the memory, in bytes
+    Access access;
+    std::uint64_t granule;     // it may be unmapped in multiples of this; 0: only whole
+    std::uint64_t owner;       // the ticket of the live Mapping that owns it; 0: the space
+    std::uint64_t generation;  // counts reservations: what came before an attach, and what after
+    Phase phase;
+
+    std::uint64_t length() const noexcept { return range.length(); }
+    const std::byte* address() const noexcept { return memory->data() + offset; }
+    // "0x4000000+0x1000 ('ram')"
+    std::string describe() const;
+    // The kernel calls that map it: one, or one for each granule.
+    template <class Visit>
+    bool each_piece(Visit&& visit) const;
+    Piece piece(std::uint64_t start, std::uint64_t length) const noexcept;
+};
+
+class Intervals {
+public:
+    // By first address; nodes stay where they are until they are dropped.
+    using Map = std::map<Iova, Interval>;
+
+    const Map& all() const noexcept { return map_; }
+    Map& all() noexcept { return map_; }
+
+    // Takes the range. EEXIST, naming what is there; EBUSY, if that is being unmapped.
+    Result<Interval*> reserve(Interval interval);
+    void drop(const Interval& interval) noexcept { map_.erase(interval.range.first); }
+
+    // The intervals that lie in the range, which it may cut at granules only: then they are split.
+    //   ENOENT: nothing is there. EINVAL: it would split one. EBUSY: an operation is in flight on one, or it
+    //   belongs to a live Mapping other than `owner`.
+    Result<std::vector<Interval*>> select(Range range, std::uint64_t owner);
+
+    // The first interval that ends at or after `address`.
+    Map::iterator at_or_after(Iova address) noexcept;
+
+private:
+    Result<void> check_cut(const Interval& interval, Range range) const;
+    void split(Map::iterator where, Iova at);
+
+    Map map_;
+};
+
+template <class Visit>
+bool Interval::each_piece(Visit&& visit) const {
+    const std::uint64_t step = granule == 0 ? length() : granule;
+    for (std::uint64_t start = 0; start < length(); start += step)
+        if (!visit(piece(start, std::min(step, length() - start)))) return false;
+    return true;
+}
+
+}  // namespace iommufd::inline v0_1::dma

@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+#include "iommufd/dma/space.hpp"
+
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "backend/state.hpp"
+#include "dma/space_state.hpp"
+#include "error/compose.hpp"
+#include "error/guarded.hpp"
+
+namespace iommufd::inline v0_1::dma {
+namespace {
+
+MappingState state_of(const Interval& interval, bool has_sink) {
+    switch (interval.phase) {
+        case Phase::settled:
+            return has_sink ? MappingState::mapped : MappingState::planned;
+        case Phase::stuck:
+            return MappingState::stuck;
+        default:
+            return MappingState::busy;
+    }
+}
+
+}  // namespace
+
+SpaceState::SpaceState(Space::Options options, std::optional<Reference> reference,
+                       std::shared_ptr<backend::State> backend, Report report)
+    : id_(std::move(options.id)),
+      reference_(std::move(reference)),
+      backend_(std::move(backend)),
+      report_(std::move(report)),
+      page_size_(static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE))),
+      readers_(std::make_shared<Readers>()) {}
+
+SpaceState::~SpaceState() = default;
+
+void SpaceState::report(Error error) noexcept {
+    if (const auto context = backend_ ? backend_->context() : nullptr)
+        context->notice(Severity::error, std::move(error));
+    else if (report_)
+        report_({.severity = Severity::error, .error = std::move(error)});
+}
+
+Limits SpaceState::limits() const {
+    const sys::Lock lock(mutex_);
+    const std::vector<Bound> all = bounds();
+    std::uint64_t alignment = page_size_;
+    for (const Bound& bound : all) alignment = std::max(alignment, bound.alignment);
+    return {.ranges = common_ranges(all), .alignment = alignment};
+}
+
+std::vector<MappingInfo> SpaceState::mappings() const {
+    std::vector<MappingInfo> list;
+    const sys::Lock lock(mutex_);
+    for (const auto& [first, interval] : intervals_.all())
+        list.push_back({.range = interval.range,
+                        .memory = interval.memory->label(),
+                        .offset = interval.offset,
+                        .access = interval.access,
+                        .granule = interval.granule,
+                        .state = state_of(interval, !sinks_.empty())});
+    return list;
+}
+
+std::vector<std::string> SpaceState::devices() const {
+    std::vector<std::string> list;
+    const sys::Lock lock(mutex_);
+    for (const Device& device : devices_) list.push_back(device.device->name());
+    return list;
+}
+
+std::vector<std::string> SpaceState::sinks() const {
+    std::vector<std::string> list;
+    const sys::Lock lock(mutex_);
+    for (const Joined& joined : sinks_) list.push_back(joined.bound.who);
+    return list;
+}
+
+std::optional<IoasId> SpaceState::ioas() const {
+    const sys::Lock lock(mutex_);
+    if (!ioas_) return std::nullopt;
+    return ioas_->ioas().id();
+}
+
+Space::Counters SpaceState::counters() const {
+    const sys::Lock lock(mutex_);
+    if (!ioas_) return {};
+    return {.mapped_by_file = ioas_->mapped_by_file(), .mapped_by_address = ioas_->mapped_by_address()};
+}
+
+Result<Space> Space::on(const Backend& backend) { return on(backend, {}); }
+
+Result<Space> Space::on(const Backend& backend, Options options) {
+    return guarded(Operation::none, [&]() -> Result<Space> {
+        auto reference = backend.refer(compose("dma-space '", options.id, "'"));
+        if (!reference) return reference.error();
+        return Space(std::make_shared<SpaceState>(std::move(options), std::optional(std::move(*reference)),
+                                                  backend.state(), Report()));
+    });
+}
+
+Result<Space> Space::without_iommufd(Options options, Report report) {
+    return guarded(Operation::none, [&]() -> Result<Space> {
+        return Space(
+            std::make_shared<SpaceState>(std::move(options), std::nullopt, nullptr, std::move(report)));
+    });
+}
+
+Space::Space(std::shared_ptr<SpaceState> state) noexcept : state_(std::move(state)) {}
+Space::Space(Space&&) noexcept = default;
+Space& Space::operator=(Space&&) noexcept = default;
+Space::~Space() = default;
+
+const std::string& Space::id() const noexcept { return state_->id(); }
+
+Result<Attachment> Space::attach(const std::shared_ptr<Attachable>& device) const {
+    return state_->attach(device).transform([&] { return Attachment(state_, device); });
+}
+
+Result<Mapping> Space::map(const Memory& memory, MapOptions options) const {
+    return state_->map(memory.node(), options).transform([&](const SpaceState::Mapped& mapped) {
+        return Mapping(state_, mapped.ticket, mapped.range, memory);
+    });
+}
+
+Result<std::uint64_t> Space::unmap(Range range, UnmapOptions options) const {
+    return state_->unmap(range, 0, options.deadline);
+}
+
+Reader Space::reader(std::string_view label) const { return state_->readers().make(label); }
+Limits Space::limits() const { return state_->limits(); }
+std::vector<MappingInfo> Space::mappings() const { return state_->mappings(); }
+std::vector<std::string> Space::devices() const { return state_->devices(); }
+std::vector<std::string> Space::sinks() const { return state_->sinks(); }
+std::optional<IoasId> Space::ioas() const { return state_->ioas(); }
+Space::Counters Space::counters() const { return state_->counters(); }
+
+std::vector<MappingInfo> Space::not_released() const {
+    auto list = state_->mappings();
+    std::erase_if(list, [](const MappingInfo& info) { return info.state != MappingState::stuck; });
+    return list;
+}
+
+Mapping::Mapping(std::shared_ptr<SpaceState> state, std::uint64_t ticket, Range range, Memory memory) noexcept
+    : state_(std::move(state)), ticket_(ticket), range_(range), memory_(std::move(memory)) {}
+Mapping::Mapping(Mapping&&) noexcept = default;
+
+Mapping& Mapping::operator=(Mapping&& other) noexcept {
+    std::swap(state_, other.state_);
+    std::swap(ticket_, other.ticket_);
+    std::swap(range_, other.range_);
+    std::swap(memory_, other.memory_);
+    return *this;
+}
+
+Mapping::~Mapping() {
+    if (!state_) return;
+    if (auto unmapped = state_->unmap(range_, ticket_, std::nullopt); !unmapped) {
+        state_->report(unmapped.error());
+        state_->leave(ticket_, range_);
+    }
+}
+
+MappingState Mapping::state() const {
+    for (const MappingInfo& info : state_->mappings())
+        if (info.range.contains(range_.first)) return info.state;
+    return MappingState::planned;
+}
+
+Result<void> Mapping::unmap(UnmapOptions options) && {
+    auto unmapped = state_->unmap(range_, ticket_, options.deadline);
+    if (!unmapped && unmapped.error().code() != ETIMEDOUT) return unmapped.error();
+    state_.reset();
+    if (!unmapped) return unmapped.error();
+    return {};
+}
+
+void Mapping::leave() && {
+    state_->leave(ticket_, range_);
+    state_.reset();
+}
+
+Attachment::Attachment(std::shared_ptr<SpaceState> state, std::shared_ptr<Attachable> device) noexcept
+    : state_(std::move(state)), device_(std::move(device)) {}
+Attachment::Attachment(Attachment&&) noexcept = default;
+
+Attachment& Attachment::operator=(Attachment&& other) noexcept {
+    std::swap(state_, other.state_);
+    std::swap(device_, other.device_);
+    return *this;
+}
+
+Attachment::~Attachment() {
+    if (!state_) return;
+    if (auto detached = state_->detach(*device_); !detached) state_->report(detached.error());
+}
+
+const std::string& Attachment::device() const noexcept { return device_->name(); }
+
+Result<void> Attachment::detach() && {
+    auto detached = state_->detach(*device_);
+    state_.reset();
+    device_.reset();
+    return detached;
+}
+
+}  // namespace iommufd::inline v0_1::dma

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+#include "iommufd/model/machine.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "model/context.hpp"
+#include "model/edu.hpp"
+#include "model/file_table.hpp"
+#include "model/hardware.hpp"
+#include "model/model_kernel.hpp"
+#include "model/sysfs.hpp"
+#include "model/tree.hpp"
+#include "model/vdpa_device.hpp"
+#include "model/vfio_device.hpp"
+#include "model/worker.hpp"
+
+namespace iommufd::inline v0_1::model {
+
+struct Machine::State {
+    explicit State(const Description& description);
+
+    int open_iommufd(std::shared_ptr<File>& file) IOMMUFD_EXCLUDES(mutex);
+    void add(const DeviceDescription& description);
+    std::string free_name(DeviceKind kind) const;
+    bool has(const std::string& name) const;
+
+    Hardware hardware;
+    Tree tree;
+    std::vector<Device> present;
+    std::vector<std::unique_ptr<VfioDevice>> vfio;
+    std::vector<std::unique_ptr<VdpaDevice>> vdpa;
+    mutable sys::Mutex mutex;
+    std::vector<std::weak_ptr<Context>> contexts IOMMUFD_GUARDED_BY(mutex);
+    // From here on in the order of need: files go first, and then the worker, before what they use.
+    Worker worker;
+    FileTable files;
+    ModelKernel kernel;
+};
+
+Machine::State::State(const Description& description)
+    : hardware{.iommu = Iommu::with(description.iova_ranges),
+               .accountant = Accountant(description.memlock),
+               .sys_resource = description.sys_resource},
+      kernel(tree, files) {
+    sysfs::add_machine(tree, [this](std::shared_ptr<File>& file) { return open_iommufd(file); });
+    for (DeviceDescription device : description.devices) {
+        if (device.name.empty()) device.name = free_name(device.kind);
+        if (!has(device.name)) add(device);
+    }
+}
+
+bool Machine::State::has(const std::string& name) const {
+    return std::ranges::any_of(present, [&](const Device& device) { return device.name == name; });
+}
+
+std::string Machine::State::free_name(DeviceKind kind) const {
+    constexpr std::string_view kDigits = "0123456789abcdef";
+    for (unsigned number = 0;; ++number) {
+        // PCI slots from 0x10 on; more devices than slots go on to the next bus.
+        std::string name = kind == DeviceKind::edu
+                               ? std::string("0000:") + kDigits[number / 256] + kDigits[number / 16 % 16] +
+                                     ":1" + kDigits[number % 16] + ".0"
+                               : "blk" + std::to_string(number);
+        if (!has(name)) return name;
+    }
+}
+
+int Machine::State::open_iommufd(std::shared_ptr<File>& file) {
+    const auto context = std::make_shared<Context>(hardware);
+    file = std::make_shared<IommufdFile>(context);
+    const sys::Lock lock(mutex);
+    std::erase_if(contexts, [](const auto& entry) { return entry.expired(); });
+    contexts.push_back(context);
+    return 0;
+}
+
+void Machine::State::add(const DeviceDescription& description) {
+    if (description.kind == DeviceKind::edu) {
+        const auto number = static_cast<unsigned>(vfio.size());
+        vfio.push_back(std::make_unique<VfioDevice>(
+            hardware, worker, files, description.name, Edu::kIdentity,
+            [&](PciDevice::Wiring wiring) { return std::make_unique<Edu>(wiring, description.dma_bits); }));
+        const sysfs::VfioNode node{
+            .address = description.name, .identity = Edu::kIdentity, .number = number, .group = number};
+        sysfs::add_vfio_device(tree, node, [&device = *vfio.back()](std::shared_ptr<File>& file) {
+            file = std::make_shared<VfioFile>(device);
+            return 0;
+        });
+        present.push_back({.kind = description.kind, .name = description.name, .node = sysfs::node_of(node)});
+        return;
+    }
+    const auto number = static_cast<unsigned>(vdpa.size());
+    vdpa.push_back(std::make_unique<VdpaDevice>(hardware, worker, description));
+    const sysfs::VdpaNode node{.name = description.name, .number = number};
+    sysfs::add_vdpa_device(tree, node, [&device = *vdpa.back()](std::shared_ptr<File>& file) {
+        auto opened = std::make_shared<VdpaFile>(device);
+        if (const int rc = opened->open(); rc < 0) return rc;
+        file = std::move(opened);
+        return 0;
+    });
+    present.push_back({.kind = description.kind, .name = description.name, .node = sysfs::node_of(node)});
+}
+
+Machine::Machine(Description description) : state_(std::make_unique<State>(description)) {}
+
+Machine::~Machine() = default;
+
+sys::Kernel& Machine::kernel() noexcept { return state_->kernel; }
+
+std::vector<Device> Machine::devices() const { return state_->present; }
+
+Leaks Machine::leaks() const {
+    Leaks leaks{.descriptors = state_->files.open_descriptors(),
+                .pinned = state_->hardware.accountant.pinned() * user::kPage};
+    std::vector<std::shared_ptr<Context>> contexts;
+    {
+        const sys::Lock lock(state_->mutex);
+        for (const auto& entry : state_->contexts)
+            if (auto context = entry.lock()) contexts.push_back(std::move(context));
+    }
+    for (const auto& context : contexts) context->count(leaks);
+    for (const auto& device : state_->vfio) leaks.devices += device->bound() ? 1 : 0;
+    for (const auto& device : state_->vdpa) device->count(leaks);
+    return leaks;
+}
+
+std::vector<BlockedDma> Machine::blocked_dma() const { return state_->hardware.blocked.first(); }
+
+std::uint64_t Machine::blocked_dma_count() const { return state_->hardware.blocked.count(); }
+
+bool Machine::request_device(std::string_view name) {
+    const auto device =
+        std::ranges::find_if(state_->vfio, [&](const auto& candidate) { return candidate->name() == name; });
+    return device != state_->vfio.end() && (*device)->request();
+}
+
+std::string Leaks::text() const {
+    std::string text;
+    const auto add = [&](std::uint64_t count, std::string_view one) {
+        if (count == 0) return;
+        if (!text.empty()) text += ", ";
+        text += std::to_string(count) + ' ';
+        text += one;
+        if (count > 1) text += 's';
+    };
+    add(descriptors, "descriptor");
+    add(contexts, "context");
+    add(objects, "object");
+    add(mappings, "mapping");
+    add(devices, "device");
+    add(pinned, "pinned byte");
+    return text.empty() ? "nothing" : text;
+}
+
+}  // namespace iommufd::inline v0_1::model

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+#include "model/pci_config.hpp"
+
+#include <algorithm>
+
+namespace iommufd::inline v0_1::model {
+namespace {
+
+constexpr std::size_t kMsi = 0x40;
+constexpr std::size_t kEndOfMsi = 0x4e;
+
+constexpr std::uint32_t kCommandWritable = 0x0507;  // I/O, memory, bus master, SERR#, interrupt disable
+// As a device is found behind vfio-pci: its memory enabled, its bus mastering not.
+constexpr std::uint32_t kCommand = 0x0103;
+
+}  // namespace
+
+PciConfig::PciConfig(const PciIdentity& identity) {
+    put(0x00, 2, identity.vendor);
+    put(0x02, 2, identity.device);
+    put(0x04, 2, kCommand, kCommandWritable);
+    put(0x06, 2, 0x0010);  // has capabilities
+    put(0x08, 1, identity.revision);
+    put(0x09, 3, identity.class_code);
+    put(0x0c, 1, 0, 0xff);
+    // What isn't writable of a BAR is how its size is found.
+    put(0x10, 4, identity.bar0_address, ~(identity.bar0_size - 1));
+    put(0x2c, 2, identity.subsystem_vendor);
+    put(0x2e, 2, identity.subsystem_device);
+    put(0x34, 1, kMsi);
+    put(0x3c, 1, 0x0a, 0xff);  // interrupt line
+    put(0x3d, 1, 1);           // INTA#
+    put(kMsi, 2, 0x0005);
+    // 64-bit, one vector. SET_IRQS enables it, not this; what vfio-pci does let through is odd, but so.
+    put(kMsi + 2, 2, 0x0080, 0x000e);
+    put(kMsi + 4, 4, 0, ~0U);
+    put(kMsi + 8, 4, 0, ~0U);
+    put(kMsi + 12, 2, 0, 0xffff);
+    std::fill(writable_.begin() + kEndOfMsi, writable_.end(), std::byte{0xff});
+}
+
+void PciConfig::put(std::size_t offset, std::size_t width, std::uint32_t value, std::uint32_t writable) {
+    for (std::size_t i = 0; i < width; ++i) {
+        bytes_[offset + i] = static_cast<std::byte>(value >> (8 * i));
+        writable_[offset + i] = static_cast<std::byte>(writable >> (8 * i));
+    }
+}
+
+unsigned PciConfig::command() const {
+    return std::to_integer<unsigned>(bytes_[4]) | std::to_integer<unsigned>(bytes_[5]) << 8;
+}
+
+void PciConfig::read(std::size_t offset, std::span<std::byte> to) const {
+    std::copy_n(bytes_.begin() + static_cast<std::ptrdiff_t>(offset), to.size(), to.begin());
+}
+
+void PciConfig::write(std::size_t offset, std::span<const std::byte> from) {
+    for (std::size_t i = 0; i < from.size(); ++i) {
+        std::byte& byte = bytes_[offset + i];
+        byte = (byte & ~writable_[offset + i]) | (from[i] & writable_[offset + i]);
+    }
+}
+
+}  // namespace iommufd::inline v0_1::model

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//
+// What a modelled PCI device is to the rest: an identity, registers, DMA and interrupts.
+#pragma once
+
+#include <cstdint>
+
+#include "model/dma_port.hpp"
+#include "model/pci_irqs.hpp"
+
+namespace iommufd::inline v0_1::model {
+
+struct PciIdentity {
+    std::uint16_t vendor;
+    std::uint16_t device;
+    std::uint16_t subsystem_vendor;
+    std::uint16_t subsystem_device;
+    std::uint32_t class_code;  // class, subclass, interface
+    std::uint8_t revision;
+    std::uint32_t msi_vectors;
+    std::uint32_t bar0_size;
+    std::uint32_t bar0_address;
+};
+
+// Calls come one at a time.
+class PciDevice {
+public:
+    // What the device uses; both outlive it.
+    struct Wiring {
+        DmaPort& dma;
+        PciIrqs& irqs;
+    };
+
+    PciDevice() = default;
+    PciDevice(const PciDevice&) = delete;
+    PciDevice& operator=(const PciDevice&) = delete;
+    virtual ~PciDevice() = default;
+
+    // BAR 0, by accesses of 1, 2, 4 or 8 bytes, aligned to their width.
+    virtual std::uint64_t read(std::uint64_t offset, unsigned width) = 0;
+    virtual void write(std::uint64_t offset, unsigned width, std::uint64_t value) = 0;
+};
+
+}  // namespace iommufd::inline v0_1::model

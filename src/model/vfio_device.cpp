@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+#include "model/vfio_device.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <vector>
+
+namespace iommufd::inline v0_1::model {
+
+using namespace uapi::vfio;
+
+namespace {
+
+constexpr unsigned kRegionShift = 40;  // a position's region, and the offset in it
+
+// The first fields of a struct up to and including a member.
+#define IOMMUFD_UP_TO(Struct, member) (offsetof(Struct, member) + sizeof(Struct::member))
+
+// Most of VFIO reads a struct as far as it needs it, and ignores what follows.
+template <class T>
+int get_header(T& value, user::Address argument, std::size_t size) {
+    if (user::copy_from(&value, argument, size) < 0) return -EFAULT;
+    return value.argsz < size ? -EINVAL : 0;
+}
+
+}  // namespace
+
+bool VfioDevice::bound() const {
+    const sys::Lock lock(mutex_);
+    return context_ != nullptr;
+}
+
+std::shared_ptr<Context> VfioDevice::context() const {
+    const sys::Lock lock(mutex_);
+    return context_;
+}
+
+bool VfioDevice::owned_by(const void* owner) const {
+    const sys::Lock lock(mutex_);
+    return owner_ == owner;
+}
+
+int VfioDevice::bind(const void* owner, user::Address argument) {
+    std::uint32_t user_size = 0;
+    if (user::get(user_size, argument) < 0) return -EFAULT;
+    if (user_size < IOMMUFD_UP_TO(DeviceBindIommufd, out_devid)) return -EINVAL;
+    DeviceBindIommufd command{};
+    if (const int rc = user::copy_struct_from(&command, sizeof command, argument, user_size); rc < 0)
+        return rc;
+    if (command.iommufd < 0 || (command.flags & ~kBindToken) != 0) return -EINVAL;
+
+    const FileTable::Found found = files_.find(command.iommufd);  // may be the last to let go of it
+    const sys::Lock lock(mutex_);
+    if (owner_ == owner) return -EINVAL;
+    if ((command.flags & kBindToken) != 0) return -EINVAL;  // only virtual functions have one
+    const auto* const iommufd = dynamic_cast<const IommufdFile*>(found.file.get());
+    if (iommufd == nullptr) return found || files_.is_open(command.iommufd) ? -EBADFD : -EBADF;
+    if (owner_ != nullptr) return -EINVAL;
+    std::uint32_t id = 0;
+    if (const int rc = iommufd->context()->bind(dma_, id); rc < 0) return rc;
+    if (user::put(argument + offsetof(DeviceBindIommufd, out_devid), id) < 0) {
+        iommufd->context()->unbind(id);
+        return -EFAULT;
+    }
+    owner_ = owner;
+    context_ = iommufd->context();
+    device_id_ = id;
+    config_ = PciConfig(identity_);
+    return 0;
+}
+
+void VfioDevice::release(const void* owner) {
+    std::shared_ptr<Context> last;  // may go with the device, outside the lock
+    const sys::Lock lock(mutex_);
+    if (owner_ != owner) return;
+    irqs_.reset();
+    dma_.set_bus_master(false);
+    context_->unbind(device_id_);
+    last = std::move(context_);
+    owner_ = nullptr;
+}
+
+int VfioDevice::attach(user::Address argument) {
+    DeviceAttachIommufdPt command{};
+    if (const int rc = get_header(command, argument, IOMMUFD_UP_TO(DeviceAttachIommufdPt, pt_id)); rc < 0)
+        return rc;
+    if ((command.flags & ~kAttachPasid) != 0) return -EINVAL;
+    // An automatic hwpt takes no PASID, and no other kind can be made here.
+    if ((command.flags & kAttachPasid) != 0) return -EINVAL;
+    if (const int rc = context_->attach(device_id_, command.pt_id); rc < 0) return rc;
+    if (user::put(argument + offsetof(DeviceAttachIommufdPt, pt_id), command.pt_id) == 0) return 0;
+    context_->detach(device_id_);
+    return -EFAULT;
+}
+
+int VfioDevice::detach(user::Address argument) {
+    DeviceDetachIommufdPt command{};
+    if (const int rc = get_header(command, argument, IOMMUFD_UP_TO(DeviceDetachIommufdPt, flags)); rc < 0)
+        return rc;
+    if ((command.flags & ~kAttachPasid) != 0) return -EINVAL;
+    if ((command.flags & kAttachPasid) != 0) return command.argsz < sizeof command ? -EINVAL : 0;
+    context_->detach(device_id_);
+    return 0;
+}
+
+int VfioDevice::info(user::Address argument) const {
+    constexpr std::size_t kUsed = IOMMUFD_UP_TO(DeviceInfo, num_irqs);
+    DeviceInfo command{};
+    if (const int rc = get_header(command, argument, kUsed); rc < 0) return rc;
+    command.flags = kDeviceFlagPci;
+    command.num_regions = kPciNumRegions;
+    command.num_irqs = kPciNumIrqs;
+    return user::copy_to(argument, &command, kUsed);
+}
+
+int VfioDevice::region_info(user::Address argument) const {
+    RegionInfo command{};
+    if (const int rc = get_header(command, argument, sizeof command); rc < 0) return rc;
+    if (command.index >= kPciVga) return -EINVAL;
+    command.flags = 0;
+    command.size = 0;
+    command.cap_offset = 0;
+    command.offset = std::uint64_t{command.index} << kRegionShift;
+    // Registers have effects, so they can't be mapped.
+    if (command.index == kPciBar0) command.size = identity_.bar0_size;
+    if (command.index == kPciConfig) command.size = PciConfig::kSize;
+    if (command.size != 0) command.flags = kRegionRead | kRegionWrite;
+    return user::put(argument, command);
+}
+
+int VfioDevice::irq_info(user::Address argument) const {
+    IrqInfo command{};
+    if (const int rc = get_header(command, argument, sizeof command); rc < 0) return rc;
+    if (command.index >= kPciNumIrqs) return -EINVAL;
+    command.flags = PciIrqs::flags(command.index);
+    command.count = irqs_.count(command.index);
+    return user::put(argument, command);
+}
+
+int VfioDevice::set_irqs(user::Address argument) {
+    constexpr std::uint32_t kData = kIrqSetDataNone | kIrqSetDataBool | kIrqSetDataEventfd;
+    constexpr std::uint32_t kActions = kIrqSetMask | kIrqSetUnmask | kIrqSetTrigger;
+    IrqSet header{};
+    if (const int rc = get_header(header, argument, sizeof header); rc < 0) return rc;
+    if (header.index >= kPciNumIrqs || header.count >= ~0U - header.start) return -EINVAL;
+    if ((header.flags & ~(kData | kActions)) != 0) return -EINVAL;
+    const std::uint32_t vectors = irqs_.count(header.index);
+    if (header.start >= vectors || header.start + header.count > vectors) return -EINVAL;
+    std::size_t each = 0;
+    switch (header.flags & kData) {
+        case kIrqSetDataNone:
+            break;
+        case kIrqSetDataBool:
+            each = sizeof(std::uint8_t);
+            break;
+        case kIrqSetDataEventfd:
+            each = sizeof(std::int32_t);
+            break;
+        default:
+            return -EINVAL;
+    }
+    if (header.argsz - sizeof header < header.count * each) return -EINVAL;
+    std::vector<std::byte> data(header.count * each);
+    if (user::copy_from(data.data(), argument + sizeof header, data.size()) < 0) return -EFAULT;
+    return irqs_.set(header, data);
+}
+
+int VfioDevice::feature(user::Address argument) const {
+    DeviceFeature command{};
+    if (const int rc = get_header(command, argument, sizeof command); rc < 0) return rc;
+    constexpr std::uint32_t kOperations = kFeatureGet | kFeatureSet;
+    if ((command.flags & ~(kFeatureMask | kOperations | kFeatureProbe)) != 0) return -EINVAL;
+    if ((command.flags & kFeatureProbe) == 0 && (command.flags & kOperations) == kOperations) return -EINVAL;
+    return -ENOTTY;  // none of them is here
+}
+
+ssize_t VfioDevice::access(user::Address buffer, std::size_t count, std::uint64_t position, bool write) {
+    const std::uint64_t region = position >> kRegionShift;
+    const std::uint64_t offset = position & ((std::uint64_t{1} << kRegionShift) - 1);
+    if (region >= kPciNumRegions) return -EINVAL;
+    if (count == 0) return 0;
+    if (region == kPciConfig) return access_config(buffer, count, offset, write);
+    if (region == kPciBar0) return access_bar(buffer, count, offset, write);
+    return -EINVAL;  // absent
+}
+
+ssize_t VfioDevice::access_config(user::Address buffer, std::size_t count, std::uint64_t offset, bool write) {
+    if (offset >= PciConfig::kSize || count > PciConfig::kSize - offset) return -EFAULT;
+    std::array<std::byte, PciConfig::kSize> copy{};
+    const std::span<std::byte> part = std::span(copy).first(count);
+    if (write) {
+        if (user::copy_from(part.data(), buffer, count) < 0) return -EFAULT;
+        config_.write(offset, part);
+        dma_.set_bus_master(config_.bus_master());
+        irqs_.disable_line(config_.line_disabled());
+    } else {
+        config_.read(offset, part);
+        if (user::copy_to(buffer, part.data(), count) < 0) return -EFAULT;
+    }
+    return static_cast<ssize_t>(count);
+}
+
+// In the widest accesses that the alignment allows, as vfio-pci does it.
+ssize_t VfioDevice::access_bar(user::Address buffer, std::size_t count, std::uint64_t offset, bool write) {
+    if (offset >= identity_.bar0_size) return -EINVAL;
+    if (!config_.memory_enabled()) return -EIO;
+    count = std::min<std::size_t>(count, identity_.bar0_size - offset);
+    for (std::size_t done = 0; done < count;) {
+        unsigned width = 8;
+        while (width > count - done || (offset + done) % width != 0) width /= 2;
+        std::uint64_t value = 0;
+        if (write) {
+            if (user::copy_from(&value, buffer + done, width) < 0) return -EFAULT;
+            device_->write(offset + done, width, value);
+        } else {
+            value = device_->read(offset + done, width);
+            if (user::copy_to(buffer + done, &value, width) < 0) return -EFAULT;
+        }
+        done += width;
+    }
+    return static_cast<ssize_t>(count);
+}
+
+int VfioFile::ioctl(unsigned long request, user::Address argument) {
+    if (request == kDeviceBindIommufd) return device_.bind(this, argument);
+    if (!device_.owned_by(this)) return -EINVAL;
+    switch (request) {
+        case kDeviceAttachIommufdPt: {
+            const sys::Lock lock(device_.mutex_);
+            return device_.attach(argument);
+        }
+        case kDeviceDetachIommufdPt: {
+            const sys::Lock lock(device_.mutex_);
+            return device_.detach(argument);
+        }
+        case kDeviceGetInfo:
+            return device_.info(argument);
+        case kDeviceGetRegionInfo:
+            return device_.region_info(argument);
+        case kDeviceGetIrqInfo:
+            return device_.irq_info(argument);
+        case kDeviceSetIrqs:
+            return device_.set_irqs(argument);
+        case kDeviceFeature:
+            return device_.feature(argument);
+        case kDeviceReset:
+            return -EINVAL;  // it has none
+        case kDeviceGetPciHotResetInfo:
+            return -ENODEV;  // nor has the root bus
+        case kDevicePciHotReset:
+            return -ENODEV;
+        default:
+            return -ENOTTY;
+    }
+}
+
+ssize_t VfioFile::access(user::Address buffer, std::size_t count, std::uint64_t position, bool write) {
+    if (!device_.owned_by(this)) return -EINVAL;
+    const sys::Lock lock(device_.mutex_);
+    return device_.access(buffer, count, position, write);
+}
+
+// A cdev keeps no position that anybody would use: read(2) and write(2) start at its first byte.
+ssize_t VfioFile::read(user::Address buffer, std::size_t count) { return access(buffer, count, 0, false); }
+ssize_t VfioFile::write(user::Address buffer, std::size_t count) { return access(buffer, count, 0, true); }
+
+ssize_t VfioFile::pread(user::Address buffer, std::size_t count, std::uint64_t position) {
+    return access(buffer, count, position, false);
+}
+ssize_t VfioFile::pwrite(user::Address buffer, std::size_t count, std::uint64_t position) {
+    return access(buffer, count, position, true);
+}
+
+int VfioFile::mmap(std::size_t, int, int, std::uint64_t) { return -EINVAL; }  // no region offers it
+
+}  // namespace iommufd::inline v0_1::model

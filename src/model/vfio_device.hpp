@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//
+// A PCI device bound to vfio-pci, and a descriptor of its cdev. Any number may open it; the first that
+// binds owns it until it is closed, and only for the owner does anything but BIND work.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "model/context.hpp"
+#include "model/dma_port.hpp"
+#include "model/file.hpp"
+#include "model/file_table.hpp"
+#include "model/pci_config.hpp"
+#include "model/pci_device.hpp"
+#include "model/pci_irqs.hpp"
+#include "sys/mutex.hpp"
+#include "uapi/vfio.hpp"
+
+namespace iommufd::inline v0_1::model {
+
+class VfioDevice {
+public:
+    // `make` gets the wiring and returns the device.
+    template <class Make>
+    VfioDevice(Hardware& hardware, Worker& worker, FileTable& files, std::string name,
+               const PciIdentity& identity, Make&& make)
+        : identity_(identity),
+          name_(std::move(name)),
+          files_(files),
+          dma_(hardware.blocked, name_),
+          irqs_(worker, identity.msi_vectors),
+          device_(make(PciDevice::Wiring{.dma = dma_, .irqs = irqs_})),
+          config_(identity) {}
+
+    const std::string& name() const noexcept { return name_; }
+    const PciIdentity& identity() const noexcept { return identity_; }
+    bool request() { return irqs_.request(); }
+    bool bound() const IOMMUFD_EXCLUDES(mutex_);
+    // The context that it is bound to, or null.
+    std::shared_ptr<Context> context() const IOMMUFD_EXCLUDES(mutex_);
+
+private:
+    friend class VfioFile;
+
+    int bind(const void* owner, user::Address argument) IOMMUFD_EXCLUDES(mutex_);
+    void release(const void* owner) IOMMUFD_EXCLUDES(mutex_);
+    bool owned_by(const void* owner) const IOMMUFD_EXCLUDES(mutex_);
+
+    int attach(user::Address argument) IOMMUFD_REQUIRES(mutex_);
+    int detach(user::Address argument) IOMMUFD_REQUIRES(mutex_);
+    int info(user::Address argument) const;
+    int region_info(user::Address argument) const;
+    int irq_info(user::Address argument) const;
+    int set_irqs(user::Address argument);
+    int feature(user::Address argument) const;
+
+    ssize_t access(user::Address buffer, std::size_t count, std::uint64_t position, bool write)
+        IOMMUFD_REQUIRES(mutex_);
+    ssize_t access_config(user::Address buffer, std::size_t count, std::uint64_t offset, bool write)
+        IOMMUFD_REQUIRES(mutex_);
+    ssize_t access_bar(user::Address buffer, std::size_t count, std::uint64_t offset, bool write)
+        IOMMUFD_REQUIRES(mutex_);
+
+    const PciIdentity identity_;
+    const std::string name_;
+    FileTable& files_;
+    DmaPort dma_;
+    PciIrqs irqs_;
+    mutable sys::Mutex mutex_;  // taken before a context's
+    const std::unique_ptr<PciDevice> device_ IOMMUFD_GUARDED_BY(mutex_);
+    PciConfig config_ IOMMUFD_GUARDED_BY(mutex_);
+    const void* owner_ IOMMUFD_GUARDED_BY(mutex_) = nullptr;
+    std::shared_ptr<Context> context_ IOMMUFD_GUARDED_BY(mutex_);
+    std::uint32_t device_id_ IOMMUFD_GUARDED_BY(mutex_) = 0;
+};
+
+class VfioFile final : public File {
+public:
+    explicit VfioFile(VfioDevice& device) : device_(device) {}
+    ~VfioFile() override { device_.release(this); }
+
+    int ioctl(unsigned long request, user::Address argument) override;
+    ssize_t read(user::Address buffer, std::size_t count) override;
+    ssize_t write(user::Address buffer, std::size_t count) override;
+    ssize_t pread(user::Address buffer, std::size_t count, std::uint64_t position) override;
+    ssize_t pwrite(user::Address buffer, std::size_t count, std::uint64_t position) override;
+    int mmap(std::size_t length, int protection, int flags, std::uint64_t offset) override;
+
+private:
+    ssize_t access(user::Address buffer, std::size_t count, std::uint64_t position, bool write);
+
+    VfioDevice& device_;
+};
+
+}  // namespace iommufd::inline v0_1::model
