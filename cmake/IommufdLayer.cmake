@@ -1,4 +1,4 @@
-# A layer is a folder of src/: iommufd_layer(NAME [BELOW LAYER...] [LIBRARIES TARGET...]).
+# A layer is a folder of src/: iommufd_layer(NAME [BELOW LAYER...] [TESTED_ON LAYER...] [LIBRARIES TARGET...]).
 #
 # It becomes an object library layer_NAME of all its *.cpp files, and, where it has *_test.cpp files, a
 # test program NAME_test. Which layers a layer may include is checked by tests/layers.
@@ -24,7 +24,7 @@ if(IOMMUFD_SANITIZE)
 endif()
 
 function(iommufd_layer name)
-    cmake_parse_arguments(PARSE_ARGV 1 layer "" "" "BELOW;LIBRARIES")
+    cmake_parse_arguments(PARSE_ARGV 1 layer "" "" "BELOW;TESTED_ON;LIBRARIES")
     file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${name}/*.cpp)
     set(tests ${sources})
     list(FILTER sources EXCLUDE REGEX "_test\\.cpp$")
@@ -38,7 +38,7 @@ function(iommufd_layer name)
     endif()
     set_property(GLOBAL PROPERTY IOMMUFD_BELOW_${name} ${layer_BELOW})
     if(tests AND IOMMUFD_TESTS AND BUILD_TESTING)
-        iommufd_test(${name}_test SOURCES ${tests} LAYERS ${name} ${layer_BELOW})
+        iommufd_test(${name}_test SOURCES ${tests} LAYERS ${name} ${layer_BELOW} ${layer_TESTED_ON})
     endif()
 endfunction()
 

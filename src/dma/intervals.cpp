@@ -4,6 +4,7 @@
 #include <cerrno>
 
 #include "error/compose.hpp"
+#include "error/guarded.hpp"
 
 namespace iommufd::inline v0_1::dma {
 
@@ -47,7 +48,11 @@ Intervals::Map::iterator Intervals::at_or_after(Iova address) noexcept {
     return next;
 }
 
-Result<Interval*> Intervals::reserve(Interval interval) {
+Result<Interval*> Intervals::reserve(Interval interval) noexcept {
+    return guarded(Operation::ioas_map, [&] { return try_reserve(std::move(interval)); });
+}
+
+Result<Interval*> Intervals::try_reserve(Interval interval) {
     const auto there = at_or_after(interval.range.first);
     if (there != map_.end() && there->second.range.overlaps(interval.range)) {
         const Interval& other = there->second;
@@ -76,7 +81,11 @@ Result<void> Intervals::check_cut(const Interval& interval, Range range) const {
         "unmap whole mappings, or map with a granule");
 }
 
-Result<std::vector<Interval*>> Intervals::select(Range range, std::uint64_t owner) {
+Result<std::vector<Interval*>> Intervals::select(Range range, std::uint64_t owner) noexcept {
+    return guarded(Operation::ioas_unmap, [&] { return try_select(range, owner); });
+}
+
+Result<std::vector<Interval*>> Intervals::try_select(Range range, std::uint64_t owner) {
     const auto first = at_or_after(range.first);
     for (auto it = first; it != map_.end() && it->second.range.first <= range.last; ++it) {
         const Interval& interval = it->second;

@@ -60,18 +60,20 @@ public:
     Map& all() noexcept { return map_; }
 
     // Takes the range. EEXIST, naming what is there; EBUSY, if that is being unmapped.
-    Result<Interval*> reserve(Interval interval);
+    Result<Interval*> reserve(Interval interval) noexcept;
     void drop(const Interval& interval) noexcept { map_.erase(interval.range.first); }
 
     // The intervals that lie in the range, which it may cut at granules only: then they are split.
     //   ENOENT: nothing is there. EINVAL: it would split one. EBUSY: an operation is in flight on one, or it
     //   belongs to a live Mapping other than `owner`.
-    Result<std::vector<Interval*>> select(Range range, std::uint64_t owner);
+    Result<std::vector<Interval*>> select(Range range, std::uint64_t owner) noexcept;
 
     // The first interval that ends at or after `address`.
     Map::iterator at_or_after(Iova address) noexcept;
 
 private:
+    Result<Interval*> try_reserve(Interval interval);
+    Result<std::vector<Interval*>> try_select(Range range, std::uint64_t owner);
     Result<void> check_cut(const Interval& interval, Range range) const;
     void split(Map::iterator where, Iova at);
 

@@ -158,8 +158,7 @@ Result<SpaceState::Mapped> SpaceState::map(const std::shared_ptr<const Memory::N
             if (!planned) return planned.error();
             planned->owner = next_ticket_++;
             prepare_publish();
-            Intervals& books = intervals_;
-            auto reserved = guarded(Operation::ioas_map, [&] { return books.reserve(std::move(*planned)); });
+            auto reserved = intervals_.reserve(std::move(*planned));
             if (!reserved) {
                 spare_.pop_back();
                 return reserved.error();
@@ -202,8 +201,7 @@ Result<std::uint64_t> SpaceState::unmap(Range range, std::uint64_t owner, Deadli
             const sys::Lock lock(mutex_);
             sinks = sink_pointers();
             prepare_publish();
-            Intervals& books = intervals_;
-            auto found = guarded(Operation::ioas_unmap, [&] { return books.select(range, owner); });
+            auto found = intervals_.select(range, owner);
             const bool ready = found && guarded(Operation::ioas_unmap, [&]() -> Result<void> {
                                    phases.assign(found->size(), Phase::unmapping);
                                    keep.reserve(found->size());

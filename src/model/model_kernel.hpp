@@ -26,6 +26,7 @@ public:
     int munmap(void* address, std::size_t length) override;
     int poll(std::span<pollfd> descriptors, int timeout_ms) override;
     int fstat(int fd, sys::FileStatus& status) override;
+    int same_file(int a, int b) override { return host_.same_file(a, b); }
 
     int stat(const char* path, sys::FileStatus& status) override;
     int readlink(const char* path, std::string& target) override;

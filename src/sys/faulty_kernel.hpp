@@ -27,7 +27,7 @@ struct Fault {
     bool after_effect = false;
 };
 
-class FaultyKernel final : public Kernel {
+class FaultyKernel : public Kernel {
 public:
     explicit FaultyKernel(Kernel& inner, Fault fault = {}) : inner_(inner), fault_(fault) {}
 

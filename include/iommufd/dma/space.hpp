@@ -141,6 +141,7 @@ public:
     // EINVAL: it can't reach a range that is mapped. EXDEV: it is bound to another backend. Else what the
     // kernel says of attaching or of mapping what is mapped; then nothing has changed.
     template <class Device>
+        requires requires(const Device& device) { device.attachable(); }
     Result<Attachment> attach(const Device& device) const {
         return attach(device.attachable());
     }

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+#include "dma/readers.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cerrno>
+#include <thread>
+
+#include "iommufd/dma/space.hpp"
+#include "support/fake_sink.hpp"
+
+namespace iommufd::dma {
+namespace {
+
+using ::testing::HasSubstr;
+using namespace std::chrono_literals;
+
+constexpr Iova kBase{0x4000000};
+
+class ReadersTest : public ::testing::Test {
+protected:
+    Space space_ = Space::without_iommufd({.id = "plain"}).value();
+};
+
+TEST_F(ReadersTest, UnmapWaitsForAGuardOfAnotherThreadAndTheMemoryStaysUntilThen) {
+    Memory memory = Memory::memfd(64_KiB).value();
+    const std::weak_ptr<const Memory::Node> node = memory.node();
+    std::optional<Mapping> mapping = space_.map(memory, {.iova = kBase}).value();
+    memory = Memory::memfd(4096).value();
+
+    std::atomic<bool> entered = false;
+    std::atomic<bool> leave = false;
+    std::thread reading([&] {
+        Reader reader = space_.reader("slow");
+        const Guard guard = reader.enter();
+        const auto bytes = guard.translate(kBase, 16, Access::write);
+        entered = true;
+        while (!leave) std::this_thread::yield();
+        bytes[0] = std::byte{1};  // faults if the memory has gone
+    });
+    while (!entered) std::this_thread::yield();
+    std::atomic<bool> unmapped = false;
+    std::thread unmapping([&] {
+        mapping.reset();
+        unmapped = true;
+    });
+    std::this_thread::sleep_for(20ms);
+    EXPECT_FALSE(unmapped);
+    EXPECT_FALSE(node.expired());
+    leave = true;
+    reading.join();
+    unmapping.join();
+    EXPECT_TRUE(node.expired());
+}
+
+TEST_F(ReadersTest, ADeadlineEndsTheWaitNamesTheReaderAndTheMemoryGoesLater) {
+    Memory memory = Memory::memfd(64_KiB).value();
+    const std::weak_ptr<const Memory::Node> node = memory.node();
+    space_.map(memory, {.iova = kBase}).value().leave();
+    memory = Memory::memfd(4096).value();
+
+    std::atomic<bool> entered = false;
+    std::atomic<bool> leave = false;
+    std::thread reading([&] {
+        Reader reader = space_.reader("slow");
+        const Guard guard = reader.enter();
+        entered = true;
+        while (!leave) std::this_thread::yield();
+    });
+    while (!entered) std::this_thread::yield();
+    const auto unmapped =
+        space_.unmap(*Range::of(kBase, 64_KiB), {.deadline = std::chrono::steady_clock::now() + 5ms});
+    ASSERT_FALSE(unmapped);
+    EXPECT_EQ(unmapped.error().code(), ETIMEDOUT);
+    EXPECT_THAT(unmapped.error().line(), HasSubstr("reader 'slow'"));
+    EXPECT_TRUE(space_.mappings().empty());
+    EXPECT_FALSE(node.expired());
+    leave = true;
+    reading.join();
+    space_.map(memory).value().leave();  // the next call frees it
+    EXPECT_TRUE(node.expired());
+}
+
+TEST_F(ReadersTest, AGuardSeesOneMomentHoweverLongItLasts) {
+    const Memory memory = Memory::memfd(64_KiB).value();
+    Reader reader = space_.reader();
+    const Guard guard = reader.enter();
+    space_.map(memory, {.iova = kBase}).value().leave();
+    EXPECT_TRUE(guard.translate(kBase, 1, Access::read).empty());
+    const Guard nested = reader.enter();
+    EXPECT_TRUE(nested.translate(kBase, 1, Access::read).empty());
+    Reader other = space_.reader();
+    EXPECT_FALSE(other.enter().translate(kBase, 1, Access::read).empty());
+}
+
+TEST_F(ReadersTest, ASlotIsReusedAfterItsReaderIsGone) {
+    for (int i = 0; i < 100; ++i) {
+        Reader reader = space_.reader("short-lived");
+        const Guard guard = reader.enter();
+    }
+    const Memory memory = Memory::memfd(4096).value();
+    EXPECT_TRUE(space_.map(memory));
+}
+
+// Readers check a pattern that its owner destroys before the memory goes: with a wrong grace period they
+// would see it destroyed, or fault.
+TEST_F(ReadersTest, NeverSeeMemoryThatHasGone) {
+    constexpr std::byte kAlive{0x5a};
+    std::atomic<bool> stop = false;
+    std::atomic<std::uint64_t> seen = 0;
+    std::vector<std::thread> readers;
+    for (int i = 0; i < 2; ++i)
+        readers.emplace_back([&] {
+            Reader reader = space_.reader("checker");
+            while (!stop) {
+                const Guard guard = reader.enter();
+                const auto bytes = guard.translate(kBase, 4096, Access::read);
+                if (bytes.empty()) continue;
+                ++seen;
+                for (std::size_t at = 0; at < bytes.size(); at += 512) ASSERT_EQ(bytes[at], kAlive);
+            }
+        });
+    const auto end = std::chrono::steady_clock::now() + 300ms;
+    while (std::chrono::steady_clock::now() < end || seen == 0) {
+        const Memory memory = Memory::memfd(4096).value();
+        std::fill_n(memory.data(), 4096, kAlive);
+        {
+            const Mapping mapping = space_.map(memory, {.iova = kBase}).value();
+        }
+        std::fill_n(memory.data(), 4096, std::byte{0});  // unmapped: nobody may see this
+    }
+    stop = true;
+    for (std::thread& reader : readers) reader.join();
+}
+
+}  // namespace
+}  // namespace iommufd::dma

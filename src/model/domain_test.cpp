@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+#include "model/domain.hpp"
+
+#include <gtest/gtest.h>
+
+#include <array>
+
+#include "model/testing.hpp"
+
+namespace iommufd::model::testing {
+namespace {
+
+struct Blocked {
+    std::vector<std::pair<std::uint64_t, std::uint64_t>> ranges;
+    OnBlocked record() {
+        return [this](std::uint64_t iova, std::uint64_t length) { ranges.emplace_back(iova, length); };
+    }
+};
+
+TEST(ModelDomain, ReachesMemoryAcrossPagesAndLevels) {
+    Domain domain(0xffffffffffff);
+    const Memory memory(8 * kPage);
+    // Four pages on each side of the border of a gigabyte.
+    constexpr std::uint64_t kStart = (1ULL << 30) - 4 * kPage;
+    ASSERT_EQ(domain.map(kStart, 8 * kPage, memory.address(), kReadable | kWritable, true), 0);
+    Blocked blocked;
+    std::array<std::byte, 3 * kPage> pattern;
+    pattern.fill(std::byte{0x3c});
+    domain.write(kStart + 3 * kPage - 100, pattern, blocked.record());
+    EXPECT_EQ(memory.bytes()[3 * kPage - 101], 0);
+    EXPECT_EQ(memory.bytes()[3 * kPage - 100], 0x3c);
+    EXPECT_EQ(memory.bytes()[6 * kPage - 101], 0x3c);
+    EXPECT_EQ(memory.bytes()[6 * kPage - 100], 0);
+    std::array<std::byte, 3 * kPage> found{};
+    domain.read(kStart + 3 * kPage - 100, found, blocked.record());
+    EXPECT_EQ(found, pattern);
+    EXPECT_TRUE(blocked.ranges.empty());
+}
+
+TEST(ModelDomain, PermissionsAreThoseOfTheMap) {
+    Domain domain(0xffffffffffff);
+    const Memory memory(2 * kPage);
+    memory.fill(7);
+    ASSERT_EQ(domain.map(0x1000, kPage, memory.address(), kReadable, true), 0);
+    ASSERT_EQ(domain.map(0x2000, kPage, memory.address() + kPage, kWritable, true), 0);
+    Blocked blocked;
+    std::array<std::byte, 2 * kPage> bytes;
+    bytes.fill(std::byte{9});
+    domain.read(0x1000, bytes, blocked.record());
+    EXPECT_EQ(bytes[kPage - 1], std::byte{7});
+    EXPECT_EQ(bytes[kPage], std::byte{0}) << "what can't be read is zero";
+    bytes.fill(std::byte{9});
+    domain.write(0x1000, bytes, blocked.record());
+    EXPECT_EQ(memory.bytes()[kPage - 1], 7);
+    EXPECT_EQ(memory.bytes()[kPage], 9);
+    ASSERT_EQ(blocked.ranges.size(), 2U);
+    EXPECT_EQ(blocked.ranges[0], std::pair(0x2000UL, kPage));
+    EXPECT_EQ(blocked.ranges[1], std::pair(0x1000UL, kPage));
+}
+
+TEST(ModelDomain, UnmapTakesLargePagesAwayAndLeavesTheNeighbours) {
+    Domain domain(0xffffffffffff);
+    constexpr std::uint64_t kLarge = 2ULL << 20;
+    const Memory memory(3 * kLarge);
+    const std::uint64_t aligned = (memory.address() + kLarge - 1) / kLarge * kLarge;
+    ASSERT_EQ(domain.map(kLarge, kLarge, aligned, kReadable | kWritable, true), 0);
+    ASSERT_EQ(domain.map(2 * kLarge, kPage, aligned, kReadable | kWritable, true), 0);
+    domain.unmap(kLarge, kLarge);
+    Blocked blocked;
+    std::array<std::byte, 2 * kPage> bytes{};
+    domain.read(2 * kLarge - kPage, bytes, blocked.record());
+    ASSERT_EQ(blocked.ranges.size(), 1U);
+    EXPECT_EQ(blocked.ranges[0], std::pair(2 * kLarge - kPage, kPage));
+    ASSERT_EQ(domain.map(kLarge, kPage, aligned, kReadable, true), 0) << "it can be mapped again, smaller";
+    domain.read(kLarge, std::span(bytes).first(kPage), blocked.record());
+    EXPECT_EQ(blocked.ranges.size(), 1U);
+}
+
+TEST(ModelDomain, TheLastPageOfTheApertureIsReachedAndNothingBeyond) {
+    for (const std::uint64_t last : {0xffffffffffffULL, 0x7fffffffffULL, ~0ULL}) {
+        Domain domain(last);
+        const Memory memory(kPage);
+        memory.fill(5);
+        ASSERT_EQ(domain.map(last - kPage + 1, kPage, memory.address(), kReadable, true), 0);
+        Blocked blocked;
+        std::array<std::byte, kPage> bytes{};
+        domain.read(last - kPage + 1, bytes, blocked.record());
+        EXPECT_EQ(bytes[kPage - 1], std::byte{5});
+        EXPECT_TRUE(blocked.ranges.empty());
+        if (last == ~0ULL) continue;
+        domain.read(last + 1, bytes, blocked.record());
+        EXPECT_EQ(bytes[0], std::byte{0});
+        EXPECT_EQ(blocked.ranges.size(), 1U);
+    }
+}
+
+}  // namespace
+}  // namespace iommufd::model::testing

@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# Every test: on this machine, under the sanitizers, and on a real kernel in a VM. Installs what is missing.
+#
+#   ./test.sh                everything but the long ones
+#   ./test.sh --strict       fails on a skipped test that tests/expected-skips doesn't list, and without a VM
+#   ./test.sh --old-kernel   also on Linux 6.12, which is built first (6 minutes)
+#   ./test.sh --tidy         also clang-tidy over all sources
+#   ./test.sh --only REGEX   only tests whose names match
+set -euo pipefail
+cd "$(dirname "$0")"
+
+strict=OFF old_kernel=OFF tidy=OFF only=()
+while [ $# -gt 0 ]; do
+    case $1 in
+    --strict) strict=ON ;;
+    --old-kernel) old_kernel=ON ;;
+    --tidy) tidy=ON ;;
+    --only) only=(-R "$2"); shift ;;
+    *) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 64 ;;
+    esac
+    shift
+done
+
+step() { printf '== %s (%d:%02d)\n' "$*" $((SECONDS / 60)) $((SECONDS % 60)); }
+
+step "packages"
+scripts/install build test vm
+vm=yes
+vm/qemu || vm=no
+step "the kernel under test"
+[ $vm = yes ] && vm/kernel new >/dev/null || vm=no
+[ $old_kernel = OFF ] || vm/kernel old >/dev/null
+if [ $vm = no ]; then
+    echo "There is no VM, so the tests on a real kernel are skipped." >&2
+    [ $strict = OFF ] || { echo "--strict: that is a failure." >&2; exit 1; }
+fi
+
+for preset in dev asan tsan; do
+    step "build/$preset"
+    cmake --preset $preset -DIOMMUFD_OLD_KERNEL=$old_kernel -DIOMMUFD_TIDY=$tidy >build-$preset.log 2>&1 ||
+        { cat build-$preset.log; rm -f build-$preset.log; exit 1; }
+    rm -f build-$preset.log
+    cmake --build --preset $preset
+done
+
+step "tests"
+export IOMMUFD_STRICT=$strict
+exec ctest --test-dir build/dev --output-on-failure --no-tests=error -j2 "${only[@]}"
