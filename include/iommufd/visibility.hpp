@@ -2,4 +2,4 @@
 #pragma once
 
 // Marks what the shared libraries export; everything else in them is hidden.
-#define IOMMUFD_EXPORT __attribute__((visibility("default")))
+#define IOMMUFD_EXPORT [[gnu::visibility("default")]]

@@ -12,36 +12,51 @@
 namespace iommufd::inline v0_1::dma {
 namespace {
 
+// A sink's call in which memory may run out as well.
+template <class Call>
+auto ask(Call&& call) noexcept {
+    return guarded(Operation::ioas_map, std::forward<Call>(call));
+}
+
 // Takes the interval out of a sink, as far as it is in there. Nothing there is what we want.
 std::optional<Error> remove_from(Sink& sink, Range range) noexcept {
-    auto unmapped = sink.unmap(range);
+    auto unmapped = ask([&] { return sink.unmap(range); });
     if (unmapped || unmapped.error().code() == ENOENT) return std::nullopt;
     return unmapped.error();
 }
 
 // What a failure left behind, added to the failure.
-Error and_remains(const Error& error, const Interval& interval, const Sink& sink, const Error& remains) {
-    return Error::refused(error.code(), compose(error.what(), ": ", errno_name(error.code())),
-                          compose(interval.describe(), " could not be taken back from ", sink.describe(),
-                                  " (", errno_name(remains.code()), ") and stays reserved"),
-                          "unmap it again: see not_released()");
+Error and_remains(const Error& error, const Interval& interval, const Sink& sink,
+                  const Error& remains) noexcept {
+    try {
+        return Error::refused(error.code(), compose(error.what(), ": ", errno_name(error.code())),
+                              compose(interval.describe(), " could not be taken back from ", sink.describe(),
+                                      " (", errno_name(remains.code()), ") and stays reserved"),
+                              "unmap it again: see not_released()");
+    } catch (const std::bad_alloc&) {
+        return error;
+    }
 }
 
 // Maps the interval into every sink, or into none; `stuck` if it can't be taken back from one.
-Result<void> map_into(std::span<const std::shared_ptr<Sink>> sinks, const Interval& interval, bool& stuck) {
+Result<void> map_into(std::span<const std::shared_ptr<Sink>> sinks, const Interval& interval,
+                      bool& stuck) noexcept {
     std::optional<Error> failure;
-    const auto step = [&](Result<void> result) {
+    const auto succeeds = [&](Result<void> result) {
         if (!result) failure = std::move(result).error();
         return !failure;
     };
     for (const auto& sink : sinks)
-        if (!interval.each_piece([&](const Piece& piece) { return step(sink->check(piece)); }))
+        if (!interval.each_piece(
+                [&](const Piece& piece) { return succeeds(ask([&] { return sink->check(piece); })); }))
             return *failure;
 
     std::size_t reached = 0;
     for (const auto& sink : sinks) {
         ++reached;
-        if (!interval.each_piece([&](const Piece& piece) { return step(sink->map(piece)); })) break;
+        if (!interval.each_piece(
+                [&](const Piece& piece) { return succeeds(ask([&] { return sink->map(piece); })); }))
+            break;
     }
     if (!failure) return {};
     for (const auto& sink : sinks.first(reached) | std::views::reverse)
@@ -166,7 +181,7 @@ Result<SpaceState::Mapped> SpaceState::map(const std::shared_ptr<const Memory::N
             interval = *reserved;
         }
         bool stuck = false;
-        auto mapped = guarded(Operation::ioas_map, [&] { return map_into(sinks, *interval, stuck); });
+        auto mapped = map_into(sinks, *interval, stuck);
         const Mapped result{.ticket = interval->owner, .range = interval->range};
         {
             const sys::Lock lock(mutex_);

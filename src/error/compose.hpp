@@ -9,6 +9,8 @@
 #include <string>
 #include <string_view>
 
+#include "iommufd/visibility.hpp"
+
 namespace iommufd::inline v0_1 {
 
 // A number written as 0x....
@@ -38,6 +40,6 @@ std::string compose(const Pieces&... pieces) {
 }
 
 // "64 MiB", "4 KiB", "1536 bytes": the largest unit that leaves a whole number.
-std::string size_text(std::uint64_t bytes);
+IOMMUFD_EXPORT std::string size_text(std::uint64_t bytes);
 
 }  // namespace iommufd::inline v0_1

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/eventfd.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -16,6 +17,8 @@ namespace iommufd::inline v0_1::model {
 EventFd::~EventFd() {
     if (number_ >= 0) (void)::close(number_);
 }
+
+EventFd EventFd::make() noexcept { return EventFd(::eventfd(0, EFD_CLOEXEC)); }
 
 int EventFd::take(int fd, EventFd& taken) {
     EventFd own(::fcntl(fd, F_DUPFD_CLOEXEC, 0));

@@ -17,6 +17,8 @@ public:
     }
     ~EventFd();
 
+    // One of its own; empty where there is no descriptor left.
+    static EventFd make() noexcept;
     // 0, -EBADF, or -EINVAL where `fd` is something else.
     static int take(int fd, EventFd& taken);
 

@@ -1,97 +1,93 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 #include "model/worker.hpp"
 
-#include <poll.h>
 #include <pthread.h>
-#include <sys/eventfd.h>
+#include <sys/epoll.h>
 #include <unistd.h>
-#include <csignal>
 
 #include <cerrno>
+#include <csignal>
 #include <new>
 #include <system_error>
 #include <utility>
-#include <vector>
 
 namespace iommufd::inline v0_1::model {
+namespace {
 
-Worker::Worker() {
-    const int fd = ::eventfd(0, EFD_CLOEXEC);
-    if (fd < 0) throw std::system_error(errno, std::generic_category(), "eventfd");
-    (void)EventFd::take(fd, changed_);
-    (void)::close(fd);
+constexpr Worker::Watch kEnd = 0;
+
+int watch_for(int epoll, int fd, Worker::Watch watch) {
+    epoll_event event{.events = EPOLLIN, .data = {.u64 = watch}};
+    return ::epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event);
+}
+
+// Signals are for the program's own threads.
+std::thread start_without_signals(std::function<void()> run) {
     sigset_t all;
     sigset_t before;
     ::sigfillset(&all);
     ::pthread_sigmask(SIG_SETMASK, &all, &before);
-    try {
-        thread_ = std::thread([this] { run(); });
-    } catch (...) {
-        ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
-        throw;
+    struct Restore {
+        const sigset_t& mask;
+        ~Restore() { ::pthread_sigmask(SIG_SETMASK, &mask, nullptr); }
+    } const restore{before};
+    return std::thread(std::move(run));
+}
+
+}  // namespace
+
+Worker::Worker() : ending_(EventFd::make()), epoll_(::epoll_create1(EPOLL_CLOEXEC)) {
+    if (!ending_ || epoll_ < 0 || watch_for(epoll_, ending_.number(), kEnd) < 0) {
+        const int error = errno;
+        if (epoll_ >= 0) (void)::close(epoll_);
+        throw std::system_error(error, std::generic_category(), "cannot watch eventfds");
     }
-    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    thread_ = start_without_signals([this] { run(); });
 }
 
 Worker::~Worker() {
-    {
-        const sys::Lock lock(mutex_);
-        ending_ = true;
-    }
-    wake();
+    ending_.signal();
     thread_.join();
+    (void)::close(epoll_);
 }
-
-void Worker::wake() const { changed_.signal(); }
 
 Worker::Watch Worker::watch(EventFd eventfd, Handler handler) {
-    auto watched = std::make_shared<const Watched>(Watched{std::move(eventfd), std::move(handler)});
-    Watch id = 0;
-    {
-        const sys::Lock lock(mutex_);
-        id = next_++;
-        watched_.emplace(id, std::move(watched));
-    }
-    wake();
-    return id;
+    auto shared = std::make_shared<const Handler>(std::move(handler));
+    const sys::Lock lock(mutex_);
+    const Watch watch = next_++;
+    Watched& watched = watched_[watch];
+    watched = {.eventfd = std::move(eventfd), .handler = std::move(shared)};
+    if (watch_for(epoll_, watched.eventfd.number(), watch) == 0) return watch;
+    watched_.erase(watch);
+    throw std::bad_alloc();
 }
 
-void Worker::forget(Watch watch) {
+void Worker::forget(Watch watch) noexcept {
     const sys::Lock lock(mutex_);
-    watched_.erase(watch);  // the thread may poll it once more, and finds no handler then
+    const auto found = watched_.find(watch);
+    if (found == watched_.end()) return;
+    (void)::epoll_ctl(epoll_, EPOLL_CTL_DEL, found->second.eventfd.number(), nullptr);
+    watched_.erase(found);
+}
+
+std::shared_ptr<const Worker::Handler> Worker::take_signal(Watch watch) {
+    const sys::Lock lock(mutex_);
+    const auto found = watched_.find(watch);
+    if (found == watched_.end()) return nullptr;
+    found->second.eventfd.drain();
+    return found->second.handler;
 }
 
 void Worker::run() {
-    while (!ended()) {
+    while (true) {
+        epoll_event event{};
+        if (::epoll_wait(epoll_, &event, 1, -1) != 1) continue;
+        if (event.data.u64 == kEnd) return;
         try {
-            serve_once();
+            if (const auto handler = take_signal(event.data.u64)) (*handler)();
         } catch (const std::bad_alloc&) {
-            continue;  // a signal may be lost, as an interrupt would
+            continue;  // the signal is lost, as an interrupt would be
         }
-    }
-}
-
-bool Worker::ended() {
-    const sys::Lock lock(mutex_);
-    return ending_;
-}
-
-void Worker::serve_once() {
-    std::vector<pollfd> polled{{.fd = changed_.number(), .events = POLLIN, .revents = 0}};
-    std::vector<std::shared_ptr<const Watched>> handlers;
-    {
-        const sys::Lock lock(mutex_);
-        for (const auto& [id, watched] : watched_) {
-            polled.push_back({.fd = watched->eventfd.number(), .events = POLLIN, .revents = 0});
-            handlers.push_back(watched);
-        }
-    }
-    if (::poll(polled.data(), polled.size(), -1) < 0) return;
-    if (polled[0].revents != 0) changed_.drain();
-    for (std::size_t i = 0; i < handlers.size(); ++i) {
-        if (polled[i + 1].revents == 0) continue;
-        handlers[i]->eventfd.drain();
-        handlers[i]->handler();
     }
 }
 

@@ -27,25 +27,25 @@ public:
 
     // From now on the handler runs in the worker's thread after each signal.
     Watch watch(EventFd eventfd, Handler handler) IOMMUFD_EXCLUDES(mutex_);
-    // The handler may still be in its last run when this returns; what it uses must outlive the worker.
-    void forget(Watch watch) IOMMUFD_EXCLUDES(mutex_);
+    // The eventfd is let go of. The handler may still be in its last run when this returns; what it uses
+    // must outlive the worker.
+    void forget(Watch watch) noexcept IOMMUFD_EXCLUDES(mutex_);
 
 private:
     struct Watched {
         EventFd eventfd;
-        Handler handler;
+        std::shared_ptr<const Handler> handler;
     };
 
     void run();
-    void serve_once() IOMMUFD_EXCLUDES(mutex_);
-    bool ended() IOMMUFD_EXCLUDES(mutex_);
-    void wake() const;
+    // Takes the signal away. Empty where the watch is gone.
+    std::shared_ptr<const Handler> take_signal(Watch watch) IOMMUFD_EXCLUDES(mutex_);
 
+    EventFd ending_;
+    int epoll_;
     sys::Mutex mutex_;
-    std::map<Watch, std::shared_ptr<const Watched>> watched_ IOMMUFD_GUARDED_BY(mutex_);
+    std::map<Watch, Watched> watched_ IOMMUFD_GUARDED_BY(mutex_);
     Watch next_ IOMMUFD_GUARDED_BY(mutex_) = 1;
-    bool ending_ IOMMUFD_GUARDED_BY(mutex_) = false;
-    EventFd changed_;  // the list has changed, or the end has come
     std::thread thread_;
 };
 

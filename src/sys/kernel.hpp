@@ -22,6 +22,8 @@
 #include <string>
 #include <vector>
 
+#include "iommufd/visibility.hpp"
+
 namespace iommufd::inline v0_1::sys {
 
 // What a path or a descriptor is, as far as this library asks.
@@ -33,7 +35,7 @@ struct FileStatus {
     std::uint64_t size;
 };
 
-class Kernel {
+class IOMMUFD_EXPORT Kernel {
 public:
     Kernel() = default;
     Kernel(const Kernel&) = delete;
@@ -68,6 +70,6 @@ public:
 };
 
 // The machine's own kernel. It has no state, and lives as long as the process.
-Kernel& host_kernel() noexcept;
+IOMMUFD_EXPORT Kernel& host_kernel() noexcept;
 
 }  // namespace iommufd::inline v0_1::sys

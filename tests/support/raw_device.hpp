@@ -10,6 +10,7 @@
 
 #include "core/node.hpp"
 #include "error/compose.hpp"
+#include "error/guarded.hpp"
 #include "iommufd/backend/backend.hpp"
 #include "iommufd/dma/attachable.hpp"
 #include "uapi/vfio.hpp"
@@ -27,6 +28,11 @@ public:
 
     static Result<std::shared_ptr<RawDevice>> bind_or_error(const Backend& backend, const char* node,
                                                             unsigned dma_bits) {
+        return guarded(Operation::vfio_bind, [&] { return try_bind(backend, node, dma_bits); });
+    }
+
+    static Result<std::shared_ptr<RawDevice>> try_bind(const Backend& backend, const char* node,
+                                                       unsigned dma_bits) {
         auto user = backend.connect(compose("raw ", node));
         if (!user) return user.error();
         sys::Fd fd(backend.kernel(), backend.kernel().open(node, O_RDWR));

@@ -25,6 +25,7 @@
 #include <string_view>
 
 #include "iommufd/error/operation.hpp"
+#include "iommufd/visibility.hpp"
 
 namespace iommufd::inline v0_1 {
 
@@ -35,9 +36,9 @@ struct Explanation {
 };
 
 // The table's entry; where the operation has none of its own, what the errno means in general.
-Explanation explain(Operation operation, int code) noexcept;
+IOMMUFD_EXPORT Explanation explain(Operation operation, int code) noexcept;
 
-class [[nodiscard]] Error {
+class [[nodiscard]] IOMMUFD_EXPORT Error {
 public:
     // The kernel said no: `code` is a positive errno, `what` a sentence without a full stop ("cannot ...").
     Error(Operation operation, int code, std::string what) noexcept;
@@ -74,10 +75,10 @@ private:
 };
 
 // "ENOMEM"; "errno 4711" for one without a name.
-std::string errno_name(int code);
+IOMMUFD_EXPORT std::string errno_name(int code);
 
 // Thrown by Result<T>::value() only: what() is the error's whole text.
-class Failure : public std::exception {
+class IOMMUFD_EXPORT Failure : public std::exception {
 public:
     explicit Failure(Error error);
     const char* what() const noexcept override { return text_.c_str(); }

@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <string_view>
 
+#include "iommufd/visibility.hpp"
+
 namespace iommufd::inline v0_1 {
 
 enum class Operation : std::uint8_t {
@@ -89,9 +91,9 @@ enum class Operation : std::uint8_t {
 };
 
 // The name that people know: "IOAS_MAP", "VFIO_DEVICE_BIND_IOMMUFD", "open".
-std::string_view name(Operation operation) noexcept;
+IOMMUFD_EXPORT std::string_view name(Operation operation) noexcept;
 
 // The first Linux that has it: "6.2"; empty where every Linux has it.
-std::string_view since(Operation operation) noexcept;
+IOMMUFD_EXPORT std::string_view since(Operation operation) noexcept;
 
 }  // namespace iommufd::inline v0_1
