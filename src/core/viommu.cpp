@@ -7,6 +7,7 @@
 
 #include "core/invalidate.hpp"
 #include "core/node.hpp"
+#include "core/unmapping.hpp"
 #include "error/compose.hpp"
 #include "error/guarded.hpp"
 #include "uapi/iommufd.hpp"
@@ -49,43 +50,41 @@ Result<void> Viommu::invalidate(const Invalidation& invalidation, std::uint32_t&
 }
 
 Result<MmioMapping> Viommu::mmap(std::uint64_t offset, std::uint64_t length) const {
-    void* address = nullptr;
-    const sys::Fd& fd = node_->context().fd();
-    if (const int result =
-            fd.kernel().mmap(&address, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd.number(), offset);
-        result < 0)
-        return failed(Operation::iommufd_mmap, -result, [&] {
-            return compose("cannot map ", Hex{offset}, "+", Hex{length}, " of the registers of ",
-                           node_->describe());
-        });
-    return MmioMapping(node_, address, length);
+    return guarded(Operation::iommufd_mmap, [&]() -> Result<MmioMapping> {
+        const sys::Fd& fd = node_->context().fd();
+        auto unmapping =
+            std::make_unique<Unmapping>(fd.kernel(), compose("registers of ", node_->describe()));
+        void* address = nullptr;
+        if (const int result =
+                fd.kernel().mmap(&address, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd.number(), offset);
+            result < 0)
+            return failed(Operation::iommufd_mmap, -result, [&] {
+                return compose("cannot map ", Hex{offset}, "+", Hex{length}, " of the registers of ",
+                               node_->describe());
+            });
+        unmapping->mapped(address, length);
+        return MmioMapping(node_, std::move(unmapping));
+    });
 }
 
 Result<void> Viommu::destroy() && { return core::destroy(node_); }
 
-MmioMapping::MmioMapping(std::shared_ptr<ObjectNode> owner, void* address, std::uint64_t length) noexcept
-    : owner_(std::move(owner)), address_(address), length_(length) {}
-
-MmioMapping::MmioMapping(MmioMapping&& other) noexcept
-    : owner_(std::move(other.owner_)),
-      address_(std::exchange(other.address_, nullptr)),
-      length_(std::exchange(other.length_, 0)) {}
+MmioMapping::MmioMapping(std::shared_ptr<ObjectNode> owner, std::unique_ptr<Unmapping> unmapping) noexcept
+    : owner_(std::move(owner)), unmapping_(std::move(unmapping)) {}
+MmioMapping::MmioMapping(MmioMapping&& other) noexcept = default;
 
 MmioMapping& MmioMapping::operator=(MmioMapping&& other) noexcept {
     std::swap(owner_, other.owner_);
-    std::swap(address_, other.address_);
-    std::swap(length_, other.length_);
+    std::swap(unmapping_, other.unmapping_);
     return *this;
 }
 
 MmioMapping::~MmioMapping() {
-    if (!address_) return;
-    ContextNode& context = owner_->context();
-    if (const int result = context.kernel().munmap(address_, length_); result < 0)
-        context.notice(Severity::error, failed(Operation::munmap, -result, [&] {
-                           return compose("cannot unmap registers of ", owner_->describe());
-                       }));
+    if (unmapping_) (void)owner_->context().release(std::move(unmapping_));
 }
+
+volatile void* MmioMapping::data() const noexcept { return unmapping_->address(); }
+std::uint64_t MmioMapping::size() const noexcept { return unmapping_->length(); }
 
 Result<Vdevice> Vdevice::alloc(const Context& context, const Viommu& viommu, DeviceId device,
                                std::uint64_t virtual_id, std::string_view label) {

@@ -58,13 +58,14 @@ int BackingFile::map_whole(std::uint64_t size) {
     return 0;
 }
 
-int BackingFile::populate(std::uint64_t offset, std::uint64_t length, user::Address& memory) {
+int BackingFile::populate(std::uint64_t offset, std::uint64_t length) {
     struct statfs system{};
     struct stat found{};
     if (::fstatfs(fd_, &system) < 0 || ::fstat(fd_, &found) < 0) return -EINVAL;
     if (system.f_type != TMPFS_MAGIC && system.f_type != HUGETLBFS_MAGIC) return -EINVAL;
     const auto size = static_cast<std::uint64_t>(found.st_size);
     if (!S_ISREG(found.st_mode) || offset >= size || length > size - offset) return -EINVAL;
+    user::Address memory = 0;
     bool writable = false;
     {
         const sys::Lock lock(mutex_);
@@ -74,6 +75,11 @@ int BackingFile::populate(std::uint64_t offset, std::uint64_t length, user::Addr
         writable = view_->writable;
     }
     return user::populate(memory, length, writable) < 0 ? -ENOMEM : 0;
+}
+
+user::Address BackingFile::address(std::uint64_t offset) const {
+    const sys::Lock lock(mutex_);
+    return user::address(view_->memory) + offset;
 }
 
 int BackingFiles::get(int fd, std::shared_ptr<BackingFile>& file) {

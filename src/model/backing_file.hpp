@@ -21,9 +21,11 @@ public:
     BackingFile& operator=(const BackingFile&) = delete;
     ~BackingFile();
 
-    // Makes whole pages of the file present; `*memory` is where this process has them, until the file goes.
-    // -EINVAL where they are beyond its end or where it isn't in memory (memfd, shmem, hugetlbfs).
-    int populate(std::uint64_t offset, std::uint64_t length, user::Address& memory) IOMMUFD_EXCLUDES(mutex_);
+    // Makes whole pages of the file present. -EINVAL where they are beyond its end or where it isn't in
+    // memory (memfd, shmem, hugetlbfs).
+    int populate(std::uint64_t offset, std::uint64_t length) IOMMUFD_EXCLUDES(mutex_);
+    // Where this process has what was populated; good until the file goes.
+    user::Address address(std::uint64_t offset) const IOMMUFD_EXCLUDES(mutex_);
 
 private:
     struct View;
@@ -31,8 +33,8 @@ private:
     int map_whole(std::uint64_t size) IOMMUFD_REQUIRES(mutex_);
 
     const int fd_;
-    sys::Mutex mutex_;
-    // A file that grew is mapped again; addresses in the older views stay good.
+    mutable sys::Mutex mutex_;
+    // A file that grew is mapped again, as a whole; addresses in the older views stay good.
     std::unique_ptr<View> view_ IOMMUFD_GUARDED_BY(mutex_);
 };
 

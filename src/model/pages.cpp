@@ -17,7 +17,7 @@ int check_length(std::uint64_t length) {
 }  // namespace
 
 Pages::Pages(std::uint64_t start, bool writable, Charge charge)
-    : start_(start), writable_(writable), charge_(charge), memory_(start / user::kPage * user::kPage) {}
+    : start_(start), writable_(writable), charge_(charge) {}
 
 int Pages::of_user(user::Address start, std::uint64_t length, bool writable, Charge charge,
                    std::shared_ptr<Pages>& pages) {
@@ -54,14 +54,10 @@ bool Pages::held(std::uint64_t byte, std::uint64_t length) const {
     return not_held(slice(byte, length)) == 0;
 }
 
-int Pages::populate(std::uint64_t byte, std::uint64_t length) {
-    if (!file_) return user::populate(memory_ + byte, length, writable_);
+int Pages::populate(std::uint64_t byte, std::uint64_t length) const {
+    if (!file_) return user::populate(hint(byte), length, writable_);
     const Slice pages = slice(byte, length);
-    const std::uint64_t offset = hint(pages.first * user::kPage);
-    user::Address memory = 0;
-    const int rc = file_->populate(offset, (pages.last + 1 - pages.first) * user::kPage, memory);
-    if (rc == 0) memory_ = memory - pages.first * user::kPage;
-    return rc;
+    return file_->populate(hint(pages.first * user::kPage), (pages.last + 1 - pages.first) * user::kPage);
 }
 
 int Pages::hold(std::uint64_t byte, std::uint64_t length) {

@@ -36,13 +36,13 @@ public:
     std::uint64_t hint(std::uint64_t byte) const noexcept {
         return start_ / user::kPage * user::kPage + byte;
     }
-    // Where the model reaches it. Of a file: once populated.
-    user::Address memory(std::uint64_t byte) const noexcept { return memory_ + byte; }
+    // Where the model reaches what was populated.
+    user::Address memory(std::uint64_t byte) const { return file_ ? file_->address(hint(byte)) : hint(byte); }
 
     // Whether somebody holds all of the slice already, so that it needs no populate().
     bool held(std::uint64_t byte, std::uint64_t length) const;
     // Makes a slice present: 0, -EFAULT, -EINVAL, -ENOMEM. May take long.
-    int populate(std::uint64_t byte, std::uint64_t length);
+    int populate(std::uint64_t byte, std::uint64_t length) const;
     // Pins and charges a slice: 0 or -ENOMEM. Each hold() is dropped once.
     int hold(std::uint64_t byte, std::uint64_t length);
     void drop(std::uint64_t byte, std::uint64_t length);
@@ -64,7 +64,6 @@ private:
     std::uint64_t start_;  // user address, or offset in the file
     bool writable_;
     Charge charge_;
-    user::Address memory_ = 0;
     std::vector<Slice> slices_;  // held, ascending
 };
 

@@ -84,6 +84,45 @@ TEST(ModelPages, AFileThatGrewIsMappedAsFarAsItGoes) {
     EXPECT_STREQ(found, "grown");
 }
 
+TEST(ModelPages, APartOfAFileCanBeCopiedToWhereADeviceIs) {
+    EduBench bench;
+    const std::uint32_t from = bench.ioas();
+    const std::uint32_t to = bench.ioas();
+    ASSERT_GT(bench.attach(bench.cdev, to), 0);
+    const HostFd file(::memfd_create("test", MFD_CLOEXEC));
+    ASSERT_EQ(::ftruncate(file.number(), 4 * kPage), 0);
+    ASSERT_EQ(::pwrite(file.number(), "third", 5, 2 * kPage), 5);
+    ASSERT_EQ(bench.map_file(from, file.number(), 0, 4 * kPage, 0x10000), 0);
+    ASSERT_EQ(bench.copy(from, 0x12000, kPage, to, 0x1000), 0);
+    ASSERT_EQ(bench.copy(from, 0x10000, kPage, to, 0x2000), 0);
+    bench.read_memory(0x1000, kPage);
+    bench.write_memory(0x2000, kPage);
+    char found[6] = {};
+    ASSERT_EQ(::pread(file.number(), found, 5, 0), 5);
+    EXPECT_STREQ(found, "third");
+    ASSERT_EQ(bench.map_file(from, file.number(), 0, 8 * kPage, 0x100000), 0) << "nobody looks yet";
+    EXPECT_EQ(bench.copy(from, 0x106000, kPage, to, 0x3000), -EINVAL) << "beyond the end of the file";
+    EXPECT_EQ(bench.copy(from, 0x103000, kPage, to, 0x3000), 0);
+}
+
+TEST(ModelPages, APageThatSeveralAreasShowIsPinnedOnce) {
+    EduBench bench;
+    const std::uint32_t from = bench.ioas();
+    const std::uint32_t to = bench.ioas();
+    ASSERT_GT(bench.attach(bench.cdev, to), 0);
+    const Memory memory(4 * kPage);
+    ASSERT_EQ(bench.map(from, memory.address(), memory.size(), 0x10000), 0);
+    ASSERT_EQ(bench.copy(from, 0x10000, kPage, to, 0x1000), 0);
+    ASSERT_EQ(bench.copy(from, 0x12000, kPage, to, 0x2000), 0);
+    EXPECT_EQ(bench.machine.leaks().pinned, 2 * kPage);
+    ASSERT_EQ(bench.copy(from, 0x10000, 4 * kPage, to, 0x100000), 0);
+    EXPECT_EQ(bench.machine.leaks().pinned, 4 * kPage);
+    ASSERT_EQ(bench.unmap(to, 0x2000, kPage), static_cast<std::int64_t>(kPage));
+    EXPECT_EQ(bench.machine.leaks().pinned, 4 * kPage);
+    ASSERT_EQ(bench.unmap(to, 0x100000, 4 * kPage), 4 * static_cast<std::int64_t>(kPage));
+    EXPECT_EQ(bench.machine.leaks().pinned, kPage);
+}
+
 TEST(ModelPages, MemoryThatTheProgramUnmapsMeanwhileIsBlockedAndNoCrash) {
     EduBench bench;
     const std::uint32_t ioas = bench.ioas();

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstddef>
 #include <cstring>
 #include <vector>
 
@@ -15,8 +16,11 @@ namespace {
 
 constexpr unsigned kRegionShift = 40;  // a position's region, and the offset in it
 
-// The first fields of a struct up to and including a member.
-#define IOMMUFD_UP_TO(Struct, member) (offsetof(Struct, member) + sizeof(Struct::member))
+// How much of each struct its first version had: up to the member that came later, or may be left out.
+constexpr std::size_t kBindSize = offsetof(DeviceBindIommufd, token_uuid_ptr);
+constexpr std::size_t kAttachSize = offsetof(DeviceAttachIommufdPt, pasid);
+constexpr std::size_t kDetachSize = offsetof(DeviceDetachIommufdPt, pasid);
+constexpr std::size_t kInfoSize = offsetof(uapi::vfio::DeviceInfo, cap_offset);
 
 // Most of VFIO reads a struct as far as it needs it, and ignores what follows.
 template <class T>
@@ -45,7 +49,7 @@ bool VfioDevice::owned_by(const void* owner) const {
 int VfioDevice::bind(const void* owner, user::Address argument) {
     std::uint32_t user_size = 0;
     if (user::get(user_size, argument) < 0) return -EFAULT;
-    if (user_size < IOMMUFD_UP_TO(DeviceBindIommufd, out_devid)) return -EINVAL;
+    if (user_size < kBindSize) return -EINVAL;
     DeviceBindIommufd command{};
     if (const int rc = user::copy_struct_from(&command, sizeof command, argument, user_size); rc < 0)
         return rc;
@@ -84,8 +88,7 @@ void VfioDevice::release(const void* owner) {
 
 int VfioDevice::attach(user::Address argument) {
     DeviceAttachIommufdPt command{};
-    if (const int rc = get_header(command, argument, IOMMUFD_UP_TO(DeviceAttachIommufdPt, pt_id)); rc < 0)
-        return rc;
+    if (const int rc = get_header(command, argument, kAttachSize); rc < 0) return rc;
     if ((command.flags & ~kAttachPasid) != 0) return -EINVAL;
     // An automatic hwpt takes no PASID, and no other kind can be made here.
     if ((command.flags & kAttachPasid) != 0) return -EINVAL;
@@ -97,8 +100,7 @@ int VfioDevice::attach(user::Address argument) {
 
 int VfioDevice::detach(user::Address argument) {
     DeviceDetachIommufdPt command{};
-    if (const int rc = get_header(command, argument, IOMMUFD_UP_TO(DeviceDetachIommufdPt, flags)); rc < 0)
-        return rc;
+    if (const int rc = get_header(command, argument, kDetachSize); rc < 0) return rc;
     if ((command.flags & ~kAttachPasid) != 0) return -EINVAL;
     if ((command.flags & kAttachPasid) != 0) return command.argsz < sizeof command ? -EINVAL : 0;
     context_->detach(device_id_);
@@ -106,13 +108,12 @@ int VfioDevice::detach(user::Address argument) {
 }
 
 int VfioDevice::info(user::Address argument) const {
-    constexpr std::size_t kUsed = IOMMUFD_UP_TO(DeviceInfo, num_irqs);
     DeviceInfo command{};
-    if (const int rc = get_header(command, argument, kUsed); rc < 0) return rc;
+    if (const int rc = get_header(command, argument, kInfoSize); rc < 0) return rc;
     command.flags = kDeviceFlagPci;
     command.num_regions = kPciNumRegions;
     command.num_irqs = kPciNumIrqs;
-    return user::copy_to(argument, &command, kUsed);
+    return user::copy_to(argument, &command, kInfoSize);
 }
 
 int VfioDevice::region_info(user::Address argument) const {
@@ -174,6 +175,12 @@ int VfioDevice::feature(user::Address argument) const {
     if ((command.flags & ~(kFeatureMask | kOperations | kFeatureProbe)) != 0) return -EINVAL;
     if ((command.flags & kFeatureProbe) == 0 && (command.flags & kOperations) == kOperations) return -EINVAL;
     return -ENOTTY;  // none of them is here
+}
+
+int VfioDevice::hot_reset(user::Address argument) const {
+    PciHotReset header{};
+    const int rc = get_header(header, argument, sizeof header);
+    return rc < 0 ? rc : -ENODEV;  // the root bus has none
 }
 
 ssize_t VfioDevice::access(user::Address buffer, std::size_t count, std::uint64_t position, bool write) {
@@ -248,9 +255,8 @@ int VfioFile::ioctl(unsigned long request, user::Address argument) {
         case kDeviceReset:
             return -EINVAL;  // it has none
         case kDeviceGetPciHotResetInfo:
-            return -ENODEV;  // nor has the root bus
         case kDevicePciHotReset:
-            return -ENODEV;
+            return device_.hot_reset(argument);
         default:
             return -ENOTTY;
     }

@@ -54,6 +54,7 @@ private:
     int irq_info(user::Address argument) const;
     int set_irqs(user::Address argument);
     int feature(user::Address argument) const;
+    int hot_reset(user::Address argument) const;
 
     ssize_t access(user::Address buffer, std::size_t count, std::uint64_t position, bool write)
         IOMMUFD_REQUIRES(mutex_);

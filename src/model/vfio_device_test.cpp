@@ -101,6 +101,10 @@ TEST(ModelVfio, DescribesItselfAsVfioPciDoes) {
     EXPECT_EQ(kernel.ioctl(bench.cdev, kDeviceGetIrqInfo, &none), -EINVAL);
 
     EXPECT_EQ(kernel.ioctl(bench.cdev, kDeviceReset, nullptr), -EINVAL);
+    PciHotResetInfo hot{.argsz = sizeof hot};
+    EXPECT_EQ(kernel.ioctl(bench.cdev, kDeviceGetPciHotResetInfo, &hot), -ENODEV);
+    hot.argsz = 8;
+    EXPECT_EQ(kernel.ioctl(bench.cdev, kDevicePciHotReset, &hot), -EINVAL);
     EXPECT_EQ(kernel.ioctl(bench.cdev, request(40), nullptr), -ENOTTY);
     DeviceFeature feature{.argsz = sizeof feature, .flags = kFeatureMigration | kFeatureGet | kFeatureProbe};
     EXPECT_EQ(kernel.ioctl(bench.cdev, kDeviceFeature, &feature), -ENOTTY);

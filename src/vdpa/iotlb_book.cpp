@@ -20,7 +20,6 @@ IotlbBook::Found IotlbBook::in(Range range) const {
             found.across = &candidate;
             continue;
         }
-        if (candidate.state != State::mapped) found.in_flight = &candidate;
         if (found.iovas.empty()) found.hull.first = candidate.range().first;
         found.hull.last = candidate.range().last;
         found.iovas.push_back(entry->first);
@@ -29,13 +28,11 @@ IotlbBook::Found IotlbBook::in(Range range) const {
     return found;
 }
 
-void IotlbBook::add(const dma::Piece& piece, State state) {
-    Entry entry{.piece = piece, .label = std::string(piece.label), .state = state};
+void IotlbBook::add(const dma::Piece& piece) {
+    Entry entry{.piece = piece, .label = std::string(piece.label)};
     Entry& added = entries_.emplace(piece.iova.value, std::move(entry)).first->second;
     added.piece.label = added.label;
 }
-
-void IotlbBook::set(std::uint64_t iova, State state) noexcept { entries_.find(iova)->second.state = state; }
 
 std::vector<dma::Piece> IotlbBook::pieces() const {
     std::vector<dma::Piece> all;

@@ -17,12 +17,9 @@ namespace iommufd::inline v0_1::vdpa {
 
 class IotlbBook {
 public:
-    enum class State : std::uint8_t { mapping, mapped, unmapping };
-
     struct Entry {
         dma::Piece piece;  // its label is the string below
         std::string label;
-        State state;
 
         Range range() const noexcept { return *Range::of(piece.iova, piece.length); }
     };
@@ -33,7 +30,6 @@ public:
         std::uint64_t bytes = 0;           // in them
         Range hull{};                      // from the first of them to the last
         const Entry* across = nullptr;     // an entry that the range would cut
-        const Entry* in_flight = nullptr;  // an entry that is being mapped or unmapped
     };
 
     // An entry that overlaps the range, if there is one.
@@ -41,8 +37,7 @@ public:
     Found in(Range range) const;
 
     // The piece's range must be one, and free. Throws bad_alloc, and then nothing has changed.
-    void add(const dma::Piece& piece, State state);
-    void set(std::uint64_t iova, State state) noexcept;
+    void add(const dma::Piece& piece);
     void remove(std::uint64_t iova) noexcept { entries_.erase(iova); }
 
     // Valid until the entry goes.

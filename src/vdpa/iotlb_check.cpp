@@ -111,11 +111,12 @@ Result<void> IotlbSink::check_memlock(std::uint64_t bytes, const std::string& wh
                 "`, LimitMEMLOCK= of the service), and map for vDPA before VFIO devices"));
 }
 
-// The kernel refused a piece: `error` is what it said, `undone` what it said to an INVALIDATE after it.
-Error IotlbSink::explain_refusal(const dma::Piece& piece, int error, int undone) const {
+// The kernel refused a piece, and undid what it had done of it.
+Error IotlbSink::explain_refusal(const dma::Piece& piece, int error) const {
     if (error != -EFAULT) return failed(Operation::iotlb_update, -error, [&] { return refusal(piece); });
     const std::string what = refusal(piece);
-    if (undone == -EFAULT)
+    // An INVALIDATE of nothing fails for a process that isn't the owner, and for no other.
+    if (iotlb_.invalidate(*Range::of(piece.iova, piece.length)) == -EFAULT)
         return Error::refused(EPERM, what,
                               "this process is not the device's owner: that is the one that opened it "
                               "(VHOST_SET_OWNER), and a child that inherited the descriptor is another",

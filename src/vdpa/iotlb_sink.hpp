@@ -2,19 +2,21 @@
 //
 // A vhost-vdpa device's IOTLB as a place that a Space's mappings go to.
 //
-//     map      one UPDATE: all of the piece, or nothing
-//     unmap    one INVALIDATE around the pieces, which the kernel removes as a whole
-//     replay   a batch: the device is told once. Its end can't report that the device refused, so the last
-//              piece goes by itself after it: that UPDATE hands the whole table over again, and can
+// The kernel answers all that it refuses with EFAULT. So what can be known beforehand is refused here, by
+// name, and the rest is explained afterwards.
 //
-// The kernel's answer to all that it refuses is EFAULT. So whatever can be known beforehand is refused here,
-// by name, and the rest is explained afterwards.
+// Every change that isn't in a batch may make the kernel hand the whole table to the device again (set_map):
+// for each piece, and where it pins for each run of pages that lie side by side. In a batch it does so once,
+// at the end, but then drops what the device said. So a batch leaves out its last page, which follows as an
+// UPDATE by itself: that hands over the whole table, and reports:
 //
-// Two kinds of work exclude each other: single pieces, side by side; and what concerns the whole table (a
-// batch, a reset of the device), alone. When the device may have something else than the book says, the
-// table is "stale": it is emptied and filled again before the next piece, or as soon as may be.
+//     BATCH_BEGIN, UPDATE..., BATCH_END, UPDATE of the last page
 //
-// Threads: any calls may run at once. No lock is held across a write.
+// When the device may have something else than the book says (a reset, a failed batch), the table is "stale":
+// it is emptied and filled again, at once or, where that fails, before the next change.
+//
+// Threads: any calls may run at once. Those that change the table take turns, as the kernel would make them;
+// no lock is held across a write.
 #pragma once
 
 #include <functional>
@@ -54,8 +56,7 @@ public:
     const Terms& terms() const noexcept { return terms_; }
 
 private:
-    class Single;
-    class Alone;
+    class Turn;
 
     std::string place(Range range) const;
     std::string refusal(const dma::Piece& piece) const;
@@ -63,16 +64,18 @@ private:
     Result<void> check_shape(const dma::Piece& piece) const;
     Result<void> check_room(const dma::Piece& piece, std::size_t more) const IOMMUFD_REQUIRES(mutex_);
     Result<void> check_memlock(std::uint64_t bytes, const std::string& what) const;
-    Error explain_refusal(const dma::Piece& piece, int error, int undone) const;
+    Error explain_refusal(const dma::Piece& piece, int error) const;
 
+    // All of these within a turn.
     Result<void> enter(std::span<const dma::Piece> pieces);
     void leave(std::span<const dma::Piece> pieces) noexcept;
-    Result<void> send_all(std::span<const dma::Piece> pieces);
-    Result<void> empty_table();
-    Result<void> fill_table();
+    Result<void> send(const dma::Piece& piece) const;
+    Result<void> send_all(std::span<const dma::Piece> pieces) const;
+    Result<void> send_batch(std::span<const dma::Piece> pieces) const;
+    bool take_back(const dma::Piece& piece) const noexcept;
+    Result<void> empty_table() const;
+    Result<void> fill_table() const;
     Result<void> mend(std::string_view then);
-    bool is_stale() const;
-    void set_stale(bool stale) noexcept;
 
     sys::Kernel& kernel_;
     const Iotlb iotlb_;
@@ -81,10 +84,9 @@ private:
 
     mutable sys::Mutex mutex_;
     sys::Condition changed_;
-    IotlbBook book_ IOMMUFD_GUARDED_BY(mutex_);
-    unsigned singles_ IOMMUFD_GUARDED_BY(mutex_) = 0;
-    bool alone_ IOMMUFD_GUARDED_BY(mutex_) = false;
-    bool stale_ IOMMUFD_GUARDED_BY(mutex_) = false;
+    IotlbBook book_ IOMMUFD_GUARDED_BY(mutex_);  // changed by whose turn it is
+    bool taken_ IOMMUFD_GUARDED_BY(mutex_) = false;
+    bool stale_ = false;  // belongs to whose turn it is
 };
 
 }  // namespace iommufd::inline v0_1::vdpa

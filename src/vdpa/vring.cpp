@@ -85,11 +85,13 @@ Result<void> Vring::set_error(int eventfd) const {
 }
 
 Result<void> Vring::enable() const {
-    return call(*device_, kVdpaSetVringEnable, VringState{.index = index_, .num = 1}, "change the ready state");
+    return call(*device_, kVdpaSetVringEnable, VringState{.index = index_, .num = 1},
+                "change the ready state");
 }
 
 Result<void> Vring::disable() const {
-    return call(*device_, kVdpaSetVringEnable, VringState{.index = index_, .num = 0}, "change the ready state");
+    return call(*device_, kVdpaSetVringEnable, VringState{.index = index_, .num = 0},
+                "change the ready state");
 }
 
 Result<std::uint32_t> Vring::group() const {

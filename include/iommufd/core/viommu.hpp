@@ -22,21 +22,22 @@ namespace iommufd::inline v0_1::core {
 
 // A page of the IOMMU's own registers, mapped into this process (mmap of the iommufd): for a guest's driver
 // that writes to them without an exit.
+class Unmapping;
+
 class IOMMUFD_EXPORT MmioMapping {
 public:
     MmioMapping(MmioMapping&& other) noexcept;
     MmioMapping& operator=(MmioMapping&& other) noexcept;
     ~MmioMapping();  // unmaps
 
-    volatile void* data() const noexcept { return address_; }
-    std::uint64_t size() const noexcept { return length_; }
+    volatile void* data() const noexcept;
+    std::uint64_t size() const noexcept;
 
 private:
     friend class Viommu;
-    MmioMapping(std::shared_ptr<ObjectNode> owner, void* address, std::uint64_t length) noexcept;
+    MmioMapping(std::shared_ptr<ObjectNode> owner, std::unique_ptr<Unmapping> unmapping) noexcept;
     std::shared_ptr<ObjectNode> owner_;  // the kernel refuses to destroy what is mapped
-    void* address_;
-    std::uint64_t length_;
+    std::unique_ptr<Unmapping> unmapping_;
 };
 
 class IOMMUFD_EXPORT Viommu {

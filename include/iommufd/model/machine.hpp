@@ -2,8 +2,8 @@
 //
 // A machine with /dev/iommu and devices, played in this process: no privilege, no module, no hardware.
 //
-//     model::Machine machine;                        // an edu device behind VFIO, a virtio-blk behind
-//     vhost-vdpa auto backend = Backend::on(machine.kernel());  // the same library, the same ioctls
+//     model::Machine machine;                        // one edu device, one virtio-blk device
+//     auto backend = Backend::on(machine.kernel());  // the same library, the same ioctls
 //
 //     program --open, ioctl--> kernel() --> /dev/iommu            context: IOASes, hwpts, areas, pins
 //                                       --> /dev/vfio/devices/*   edu:   BAR, config space, MSI --DMA--+
@@ -20,11 +20,14 @@
 //   open until the machine goes. A plain dup is known from its first use through the kernel on.
 // - Pages can't be pinned. Memory is checked and populated when Linux would pin it; if the program unmaps
 //   it while it is mapped for DMA, DMA to it is blocked from then on. A file keeps its memory until unmap.
+// - A file that is sealed against writing is mapped, but the device's writes to it are blocked.
 // - A device is as fast as the call that starts it: edu has done its DMA when the write returns.
 // - vhost-vdpa after a reset without IOTLB_PERSIST: the device reaches nothing (vdpasim: any address).
 //
+// It needs Linux 5.14 (MADV_POPULATE_WRITE) and process_vm_readv(2), which old containers forbid.
+//
 // Threads: every call may run at any time. One thread of the machine serves the kicks of vDPA devices;
-// it takes no signals and ends with the machine. Descriptors of the machine must be closed before it.
+// it takes no signals and ends with the machine. A descriptor that is still open then stands for nothing.
 #pragma once
 
 #include <cstdint>

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//
+// A device given to user space by VFIO: found, opened, bound to an iommufd, attached to an address space,
+// driven.
+//
+//     Cdev::open("0000:02:00.0") --VFIO_DEVICE_BIND_IOMMUFD--> Device --ATTACH_IOMMUFD_PT--> an Ioas or a
+//     Hwpt
+//        |  /dev/vfio/devices/vfioN                              |--GET_REGION_INFO--> Region: BARs, config
+//        space
+//        '-- fd(): for KVM-VFIO                                  |--SET_IRQS--> interrupts on the caller's
+//        eventfds
+//                                                                '--FEATURE--> migration, power, DMA log
+//                                                                (features.hpp)
+//
+// A Device is a User of its Backend: the node stays open as long as the device lives. A dma::Space keeps an
+// attached device alive; so do its regions. In the end the device is closed, which detaches it, before the
+// iommufd.
+//
+// The kernel asks for a device back by its REQ interrupt: watch request_fd(), stop, detach and let go, or
+// `unbind` and the removal of the device hang until then.
+//
+// Threads: any calls may run at once, except attach and detach of one device.
+// Linux: 6.6 (PASIDs and mdevs as their drivers have them; noiommu devices 7.2).
+#pragma once
+
+#include <array>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "iommufd/backend/backend.hpp"
+#include "iommufd/dma/attachable.hpp"
+
+namespace iommufd::inline v0_1::vfio {
+
+class Device;
+class DeviceNode;
+class Region;
+
+// A VF token: the shared secret of a PF's and its VFs' owners.
+using VfToken = std::array<std::uint8_t, 16>;
+
+// "83b8f4f2-509f-382f-3c1e-e6bfe0fa1001".
+IOMMUFD_EXPORT std::optional<VfToken> parse_vf_token(std::string_view text);
+
+class IOMMUFD_EXPORT Cdev {
+public:
+    struct Options {
+        sys::Kernel* kernel = nullptr;  // nothing: the machine's own; else it must outlive the device
+        std::string name = {};          // of a given descriptor, for errors; found otherwise
+    };
+
+    // By PCI address ("0000:02:00.0", "02:00.0") or by a device's folder in /sys (an mdev, say). ENOENT: no
+    // such device. ENODEV: it is not bound to a VFIO driver (the error says to which, and how to bind it), or
+    // there is no device file. EACCES, EBUSY, ...: from opening that.
+    static Result<Cdev> open(std::string_view where);
+    static Result<Cdev> open(std::string_view where, Options options);
+    // A descriptor that somebody opened. EBADF, ENODEV: no VFIO device's.
+    static Result<Cdev> from(AdoptFd fd);
+    static Result<Cdev> from(AdoptFd fd, Options options);
+    static Result<Cdev> from(DupFd fd);
+    static Result<Cdev> from(DupFd fd, Options options);
+
+    Cdev(Cdev&&) noexcept;
+    Cdev& operator=(Cdev&&) noexcept;
+    ~Cdev();
+
+    // Borrowed.
+    int fd() const noexcept;
+    // "vfio-pci 0000:02:00.0".
+    const std::string& name() const noexcept;
+
+    // Binds it. EBUSY, EPERM, EINVAL: the group isn't viable, interrupts aren't remapped, somebody else has
+    // it: the error says which and names the group's members. EACCES: the VF token. On failure everything is
+    // closed.
+    Result<Device> bind(const Backend& backend) &&;
+    Result<Device> bind(const Backend& backend, const VfToken& token) &&;
+
+private:
+    struct State;
+    explicit Cdev(std::unique_ptr<State> state) noexcept;
+    Result<Device> bind(const Backend& backend, const VfToken* token);
+    std::unique_ptr<State> state_;
+};
+
+struct DeviceInfo {
+    bool is_pci;
+    bool resets;  // reset() works
+    std::uint32_t regions;
+    std::uint32_t interrupts;  // indexes
+};
+
+// The interrupts of a PCI device.
+enum class Irq : std::uint32_t { intx = 0, msi = 1, msix = 2, error = 3, request = 4 };
+
+struct IrqInfo {
+    std::uint32_t count;  // vectors; 0: the device has none of this kind
+    bool eventfd;
+    bool maskable;
+    bool automasked;  // masked when it fires: unmask it after handling
+    bool noresize;    // vectors can't be added later
+};
+
+// A device that a hot reset affects as well.
+struct ResetPeer {
+    std::string address;  // "0000:02:00.1"
+    bool owned;           // by this iommufd: a reset is allowed when all are
+};
+
+class IOMMUFD_EXPORT Device {
+public:
+    Device(Device&&) noexcept;
+    Device& operator=(Device&&) noexcept;
+    ~Device();
+
+    // The kernel's id of the device in its iommufd.
+    DeviceId id() const noexcept;
+    const std::string& name() const noexcept;
+    // Borrowed.
+    int fd() const noexcept;
+    const DeviceInfo& info() const noexcept;
+
+    // How many address bits the device drives, where it knows better than the kernel: edu 28. Before it
+    // attaches.
+    void set_dma_bits(unsigned bits) const noexcept;
+
+    // Attaches to a page table, or replaces it; returns the one in use. See kernel documentation of
+    // VFIO_DEVICE_ATTACH_IOMMUFD_PT for the errnos; EINVAL: the page table doesn't fit the device's IOMMU. A
+    // Space does this for you.
+    Result<HwptId> attach(PageTableId table) const;
+    Result<HwptId> attach(PageTableId table, std::uint32_t pasid) const;
+    Result<void> detach() const;
+    Result<void> detach(std::uint32_t pasid) const;
+
+    // A BAR (0 to 5), the ROM (6) or config space (7): see region.hpp. EINVAL: no such region; ENODEV: it is
+    // empty.
+    Result<Region> region(std::uint32_t index) const;
+    // Lets the device start DMA (bus mastering) and answer memory accesses.
+    Result<void> enable() const;
+
+    Result<IrqInfo> irq_info(Irq irq) const;
+    // Signals the caller's eventfds, one for each vector from `first` on; -1 takes a vector's away. The
+    // descriptors are borrowed. ENOSPC: the device has fewer vectors to give than asked for; nothing is
+    // enabled then.
+    Result<void> set_irqs(Irq irq, std::uint32_t first, std::span<const int> eventfds) const;
+    Result<void> disable_irqs(Irq irq) const;
+    Result<void> mask(Irq irq, std::uint32_t vector) const;
+    Result<void> unmask(Irq irq, std::uint32_t vector) const;
+    // Fires the vector's eventfd as if the device had.
+    Result<void> trigger(Irq irq, std::uint32_t vector) const;
+
+    // An eventfd that becomes readable when the kernel wants the device back; -1 where it has no such
+    // interrupt. Borrowed.
+    int request_fd() const noexcept;
+    // The same when the device reports an uncorrectable error.
+    int error_fd() const noexcept;
+
+    // Resets the function. EINVAL: the device has no way to (info().resets). Mapped dma-bufs of its BARs are
+    // dead for good afterwards.
+    Result<void> reset() const;
+    // The devices that a reset of the slot or bus affects. ENODEV: there is no such reset.
+    Result<std::vector<ResetPeer>> reset_peers() const;
+    // Resets slot or bus. EINVAL: not all of the peers are bound to this iommufd.
+    Result<void> hot_reset() const;
+
+    const std::shared_ptr<dma::Attachable>& attachable() const noexcept { return attachable_; }
+    const std::shared_ptr<DeviceNode>& node() const noexcept { return node_; }
+
+private:
+    friend class Cdev;
+    explicit Device(std::shared_ptr<DeviceNode> node) noexcept;
+    std::shared_ptr<DeviceNode> node_;
+    std::shared_ptr<dma::Attachable> attachable_;
+};
+
+}  // namespace iommufd::inline v0_1::vfio

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//
+// dma-space, dma-mapping
+#include "error/compose.hpp"
+#include "iommufd/dma/space.hpp"
+#include "object/kinds.hpp"
+#include "object/words.hpp"
+
+namespace iommufd::inline v0_1::object {
+namespace {
+
+class SpaceObject final : public Object {
+public:
+    explicit SpaceObject(dma::Space space) : space_(std::move(space)) {}
+
+    Handle handle() const noexcept override { return &*space_; }
+    std::optional<std::string> value(std::string_view key) const override {
+        if (key == "devices") return joined(space_->devices());
+        if (key == "sinks") return joined(space_->sinks());
+        if (key == "mappings") return compose(space_->mappings().size());
+        const auto ioas = key == "ioas" ? space_->ioas() : std::nullopt;
+        return ioas ? std::optional(compose(ioas->value)) : std::nullopt;
+    }
+    Result<void> destroy() override {
+        space_.reset();
+        return {};
+    }
+    bool is_gone() const noexcept override { return !space_; }
+
+private:
+    std::optional<dma::Space> space_;
+};
+
+std::string_view name_of(dma::MappingState state) {
+    switch (state) {
+        case dma::MappingState::planned:
+            return "planned";
+        case dma::MappingState::mapped:
+            return "mapped";
+        case dma::MappingState::busy:
+            return "busy";
+        case dma::MappingState::stuck:
+            return "stuck";
+    }
+    return {};
+}
+
+class MappingObject final : public Object {
+public:
+    explicit MappingObject(dma::Mapping mapping) : mapping_(std::move(mapping)) {}
+
+    Handle handle() const noexcept override { return &*mapping_; }
+    std::optional<std::string> value(std::string_view key) const override {
+        if (key == "iova") return compose(Hex{mapping_->iova().value});
+        if (key == "size") return compose(mapping_->range().length());
+        if (key == "state") return std::string(name_of(mapping_->state()));
+        return std::nullopt;
+    }
+    Result<void> destroy() override {
+        if (!mapping_) return {};
+        auto unmapped = std::move(*mapping_).unmap();
+        if (unmapped) mapping_.reset();
+        return unmapped;
+    }
+    bool is_gone() const noexcept override { return !mapping_; }
+
+private:
+    std::optional<dma::Mapping> mapping_;
+};
+
+}  // namespace
+
+Made create_space(const Values& values, const Site& site) {
+    const auto make = [&]() -> Result<dma::Space> {
+        if (!values.has("iommufd"))
+            return dma::Space::without_iommufd({.id = values.id()}, site.options.report);
+        return site.registry.get<Backend>(values.text("iommufd")).and_then([&](const Backend* backend) {
+            return dma::Space::on(*backend, {.id = values.id()});
+        });
+    };
+    auto space = make();
+    if (!space) return space.error();
+    return std::make_unique<SpaceObject>(*std::move(space));
+}
+
+Made create_mapping(const Values& values, const Site& site) {
+    const auto space = site.registry.get<dma::Space>(values.text("space"));
+    if (!space) return space.error();
+    const auto memory = site.registry.get<dma::Memory>(values.text("memdev"));
+    if (!memory) return memory.error();
+    dma::MapOptions options{.iova = {},
+                            .offset = values.bytes("offset"),
+                            .length = values.bytes("size"),
+                            .access = values.flag("readonly") ? Access::read : Access::read_write,
+                            .granule = values.bytes("granule")};
+    if (values.has("iova")) options.iova = Iova{values.bytes("iova")};
+    auto mapping = (*space)->map(**memory, options);
+    if (!mapping) return mapping.error();
+    return std::make_unique<MappingObject>(*std::move(mapping));
+}
+
+Result<void> check_mapping(const Values& values) {
+    // The library takes 0 for "to the end", the command line has no size= for that.
+    if (values.has("size") && values.bytes("size") == 0)
+        return cannot_create(values.definition(), "size=0 maps nothing",
+                             "give it at least one page, or leave it out for all of the memory");
+    return {};
+}
+
+}  // namespace iommufd::inline v0_1::object

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+#include <cerrno>
+#include <charconv>
+
+#include "error/compose.hpp"
+#include "error/guarded.hpp"
+#include "iommufd/vfio/device.hpp"
+#include "uapi/vfio.hpp"
+#include "vfio/device_node.hpp"
+#include "vfio/sysfs.hpp"
+
+namespace iommufd::inline v0_1::vfio {
+
+namespace abi = uapi::vfio;
+
+struct Cdev::State {
+    sys::Fd fd;
+    std::string name;
+    std::string folder;  // in /sys; empty where it isn't known
+};
+
+namespace {
+
+sys::Kernel& kernel_of(const Cdev::Options& options) noexcept {
+    return options.kernel ? *options.kernel : sys::host_kernel();
+}
+
+// "vfio-pci 0000:02:00.0": the driver that gives the device, and the device.
+std::string device_name(sys::Kernel& kernel, const std::string& folder) {
+    const std::string driver = link_target_name(kernel, folder, "driver");
+    return compose(driver.empty() ? "vfio" : driver, " ", base_name(folder));
+}
+
+// Which device a descriptor belongs to, by its number; empty where sysfs doesn't tell.
+std::string folder_of(sys::Kernel& kernel, dev_t number) {
+    const std::string link = compose("/sys/dev/char/", major(number), ":", minor(number));
+    std::string target;
+    if (kernel.readlink(link.c_str(), target) < 0) return {};
+    // ../../devices/pci0000:00/0000:00:10.0/vfio-dev/vfio0
+    const std::size_t end = target.rfind("/vfio-dev/");
+    const std::size_t start = target.find("devices/");
+    if (end == std::string::npos || start == std::string::npos || start > end) return {};
+    return compose("/sys/", std::string_view(target).substr(start, end - start));
+}
+
+// What the errno of a bind means for this device: the kernel has one number for several reasons.
+Error explain_bind(sys::Kernel& kernel, const std::string& name, const std::string& folder, int code) {
+    const std::string what = compose("cannot bind ", name);
+    const std::vector<std::string> spoiling =
+        folder.empty() ? std::vector<std::string>() : spoilers(kernel, folder);
+    if (!spoiling.empty() && (code == EBUSY || code == EPERM || code == EINVAL)) {
+        std::string list;
+        for (const std::string& member : spoiling) list += compose(list.empty() ? "" : ", ", member);
+        return Error::refused(code, what, compose("its IOMMU group is not viable: ", list),
+                              "bind those to vfio-pci as well, or to no driver");
+    }
+    return failed(Operation::vfio_bind, code, [&] { return what; });
+}
+
+}  // namespace
+
+std::optional<VfToken> parse_vf_token(std::string_view text) {
+    VfToken token{};
+    std::size_t digits = 0;
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        const bool dash = i == 8 || i == 13 || i == 18 || i == 23;
+        if (dash != (text[i] == '-') || text.size() != 36) return std::nullopt;
+        if (dash) continue;
+        unsigned value = 0;
+        if (std::from_chars(&text[i], &text[i] + 1, value, 16).ec != std::errc()) return std::nullopt;
+        token[digits / 2] = static_cast<std::uint8_t>(token[digits / 2] << 4 | value);
+        ++digits;
+    }
+    if (digits != 32) return std::nullopt;
+    return token;
+}
+
+Result<Cdev> Cdev::open(std::string_view where) { return open(where, {}); }
+
+Result<Cdev> Cdev::open(std::string_view where, Options options) {
+    return guarded(Operation::vfio_open, [&]() -> Result<Cdev> {
+        sys::Kernel& kernel = kernel_of(options);
+        auto folder = device_folder(kernel, where);
+        if (!folder) return folder.error();
+        auto node = device_node(kernel, *folder);
+        if (!node) return node.error();
+        auto state = std::make_unique<State>();
+        state->name = device_name(kernel, *folder);
+        state->folder = std::move(*folder);
+        state->fd = sys::Fd(kernel, kernel.open(node->c_str(), O_RDWR));
+        if (!state->fd)
+            return failed(Operation::vfio_open, -state->fd.number(),
+                          [&] { return compose("cannot open ", *node, " of ", state->name); });
+        return Cdev(std::move(state));
+    });
+}
+
+Result<Cdev> Cdev::from(AdoptFd fd) { return from(fd, {}); }
+Result<Cdev> Cdev::from(DupFd fd) { return from(fd, {}); }
+
+Result<Cdev> Cdev::from(AdoptFd fd, Options options) {
+    sys::Fd owned(kernel_of(options), fd.number);
+    return guarded(Operation::vfio_open, [&]() -> Result<Cdev> {
+        sys::Kernel& kernel = owned.kernel();
+        sys::FileStatus status{};
+        const int result = kernel.fstat(owned.number(), status);
+        if (result < 0 || !S_ISCHR(status.mode))
+            return Error::refused(
+                result < 0 ? -result : ENODEV, compose("descriptor ", owned.number(), " is no VFIO device"),
+                result < 0 ? "it is not open" : "it is no character device",
+                "pass a descriptor that was opened on /dev/vfio/devices/vfioN, for reading and writing");
+        auto state = std::make_unique<State>();
+        state->folder = folder_of(kernel, status.device);
+        state->name = !options.name.empty()    ? options.name
+                      : !state->folder.empty() ? device_name(kernel, state->folder)
+                                               : compose("vfio descriptor ", owned.number());
+        state->fd = std::move(owned);
+        return Cdev(std::move(state));
+    });
+}
+
+Result<Cdev> Cdev::from(DupFd fd, Options options) {
+    sys::Kernel& kernel = kernel_of(options);
+    const int copy = kernel.dup(fd.number);
+    if (copy < 0)
+        return failed(Operation::dup, -copy,
+                      [&] { return compose("cannot duplicate descriptor ", fd.number); });
+    return from(AdoptFd{copy}, std::move(options));
+}
+
+Cdev::Cdev(std::unique_ptr<State> state) noexcept : state_(std::move(state)) {}
+Cdev::Cdev(Cdev&&) noexcept = default;
+Cdev& Cdev::operator=(Cdev&&) noexcept = default;
+Cdev::~Cdev() = default;
+
+int Cdev::fd() const noexcept { return state_->fd.number(); }
+const std::string& Cdev::name() const noexcept { return state_->name; }
+
+Result<Device> Cdev::bind(const Backend& backend) && { return bind(backend, nullptr); }
+Result<Device> Cdev::bind(const Backend& backend, const VfToken& token) && { return bind(backend, &token); }
+
+Result<Device> Cdev::bind(const Backend& backend, const VfToken* token) {
+    return guarded(Operation::vfio_bind, [&]() -> Result<Device> {
+        const std::unique_ptr<State> state = std::move(state_);  // closed, whatever happens
+        sys::Kernel& kernel = state->fd.kernel();
+        if (&kernel != &backend.kernel())
+            return Error::refused(EXDEV, compose("cannot bind ", state->name),
+                                  "device and iommufd belong to two kernels", "open both on the same one");
+        auto user = backend.connect(state->name);
+        if (!user) return user.error();
+        abi::DeviceBindIommufd command{
+            .argsz = sizeof command,
+            .flags = token ? abi::kBindToken : 0,
+            .iommufd = user->context()->fd().number(),
+            .out_devid = 0,
+            .token_uuid_ptr = token ? reinterpret_cast<std::uintptr_t>(token->data()) : 0};
+        // Kernels before 6.17 know a shorter struct.
+        if (!token) command.argsz = offsetof(abi::DeviceBindIommufd, token_uuid_ptr);
+        if (const int result = state->fd.ioctl(abi::kDeviceBindIommufd, &command); result < 0)
+            return explain_bind(kernel, state->name, state->folder, -result);
+        auto node = std::make_shared<DeviceNode>(std::move(*user), std::move(state->fd),
+                                                 DeviceId{command.out_devid}, state->name);
+        if (auto started = node->start(); !started) return started.error();
+        return Device(std::move(node));
+    });
+}
+
+}  // namespace iommufd::inline v0_1::vfio

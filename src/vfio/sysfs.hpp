@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//
+// What sysfs says of a device: where it is, who drives it, and who shares its IOMMU group.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "iommufd/error/result.hpp"
+#include "sys/kernel.hpp"
+
+namespace iommufd::inline v0_1::vfio {
+
+struct PciAddress {
+    unsigned domain;
+    unsigned bus;
+    unsigned device;
+    unsigned function;
+
+    // "0000:02:00.0"
+    std::string text() const;
+};
+
+// "0000:02:00.0" or "02:00.0", hexadecimal.
+std::optional<PciAddress> parse_pci_address(std::string_view text);
+
+// The device's folder in /sys. EINVAL: neither an address nor a path; ENOENT: there is no such device.
+Result<std::string> device_folder(sys::Kernel& kernel, std::string_view where);
+
+// The last component of a path.
+std::string_view base_name(std::string_view path);
+
+// Whom the symbolic link `folder`/`name` names; empty where there is none.
+std::string link_target_name(sys::Kernel& kernel, const std::string& folder, std::string_view name);
+
+// The path of the device's VFIO character device, whose number is checked to be the device's.
+// ENODEV, saying why and what to do: no VFIO driver, no IOMMU group, no cdev.
+Result<std::string> device_node(sys::Kernel& kernel, const std::string& folder);
+
+// The group's other members that keep it from being viable: "0000:02:00.1 (bound to nvme)". Bridges' own
+// driver, stubs, VFIO's drivers and no driver at all are fine.
+std::vector<std::string> spoilers(sys::Kernel& kernel, const std::string& folder);
+
+}  // namespace iommufd::inline v0_1::vfio
