@@ -68,6 +68,7 @@ function(iommufd_test name)
     add_executable(${name} ${test_SOURCES})
     iommufd_link(${name} ${test_LAYERS})
     target_link_libraries(${name} PRIVATE GTest::gmock GTest::gtest_main ${test_LIBRARIES})
+    target_compile_options(${name} PRIVATE -Wno-dangling-else) # GoogleTest's macros have an else of their own
     if(NOT test_KERNEL)
         gtest_discover_tests(${name} TEST_PREFIX "${name}." DISCOVERY_MODE PRE_TEST PROPERTIES TIMEOUT 120)
     endif()

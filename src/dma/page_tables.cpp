@@ -23,12 +23,14 @@ Result<core::Hwpt> PageTables::make(IommuDevice& device, const core::Context& co
     auto info = core::hw_info(context, device.id());
     if (!info) return info.error();
     dirty_tracking = info->dirty_tracking;
-    return core::Hwpt::alloc(context, device.id(), ioas_, {.dirty_tracking = dirty_tracking});
+    return core::Hwpt::alloc(context, device.id(), ioas_,
+                             {.dirty_tracking = dirty_tracking, .pasid = device.is_pasid()});
 }
 
 Result<void> PageTables::attach(IommuDevice& device) {
     std::string refusals;
     for (Table& table : tables_) {
+        if (device.is_pasid() && !table.pasid) continue;
         table.devices.reserve(table.devices.size() + 1);
         auto attached = device.attach(table.hwpt.id());
         if (attached) {
@@ -49,8 +51,10 @@ Result<void> PageTables::attach(IommuDevice& device) {
     std::vector<const IommuDevice*> devices{&device};
     auto attached = device.attach(hwpt->id());
     if (!attached) return refusals.empty() ? attached.error() : attached.error().within(refusals);
-    tables_.push_back(
-        {.hwpt = std::move(*hwpt), .dirty_tracking = dirty_tracking, .devices = std::move(devices)});
+    tables_.push_back({.hwpt = std::move(*hwpt),
+                       .dirty_tracking = dirty_tracking,
+                       .pasid = device.is_pasid(),
+                       .devices = std::move(devices)});
     return {};
 }
 

@@ -12,8 +12,8 @@ namespace iommufd::inline v0_1::dma {
 
 // The kernel's automatic page tables offer no dirty tracking, so a space makes its own, one for each kind of
 // IOMMU among its devices: each existing one is tried (EINVAL: another kind), then one is made with what the
-// IOMMU can do. Devices that have no page table of their own (mdevs), IOMMUs that don't tell, and kernels
-// before 6.6 attach to the IOAS itself.
+// IOMMU can do, and for a PASID the flag that it needs. Devices that have no page table of their own (mdevs),
+// IOMMUs that don't tell, and kernels before 6.6 attach to the IOAS itself.
 //
 // Not thread-safe.
 class PageTables {
@@ -35,6 +35,7 @@ private:
     struct Table {
         core::Hwpt hwpt;
         bool dirty_tracking;
+        bool pasid;
         std::vector<const IommuDevice*> devices;
     };
 

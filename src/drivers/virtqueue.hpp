@@ -20,17 +20,11 @@
 #include <span>
 #include <vector>
 
+#include "drivers/window.hpp"
 #include "iommufd/vdpa/vring.hpp"
 #include "uapi/virtio.hpp"
 
 namespace iommufd::inline v0_1::drivers {
-
-// Memory of this process that the device reaches as well.
-struct Window {
-    std::byte* memory = nullptr;
-    Iova iova;
-    std::uint64_t size = 0;  // in bytes
-};
 
 // A buffer of a request.
 struct Segment {

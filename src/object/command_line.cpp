@@ -3,6 +3,7 @@
 
 #include <string_view>
 
+#include "error/compose.hpp"
 #include "iommufd/object/schema.hpp"
 
 namespace iommufd::inline v0_1::object {
@@ -23,7 +24,7 @@ std::vector<std::string> normalise_argv(std::span<const char* const> arguments) 
         const std::string_view word = argument.substr(has_two_dashes ? 1 : 0);
         for (const Option option : {Option::object, Option::device}) {
             if (word.substr(0, word.find('=')) != name(option)) continue;
-            if (!has_two_dashes) normal.back().insert(0, "-");
+            if (!has_two_dashes) normal.back() = compose("-", argument);
             is_value = !argument.contains('=');
         }
     }

@@ -57,6 +57,7 @@ private:
     bool kept_ = false;
 };
 
+Registry::Registry() noexcept : Registry(Options{}) {}
 Registry::Registry(Options options) noexcept : options_(std::move(options)) {}
 
 Registry::~Registry() {

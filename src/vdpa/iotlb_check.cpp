@@ -111,16 +111,20 @@ Result<void> IotlbSink::check_memlock(std::uint64_t bytes, const std::string& wh
                 "`, LimitMEMLOCK= of the service), and map for vDPA before VFIO devices"));
 }
 
+Error IotlbSink::not_the_owner(std::string what) {
+    return Error::refused(EPERM, std::move(what),
+                          "this process is not the device's owner: that is the one that opened it "
+                          "(VHOST_SET_OWNER), and a child that inherited the descriptor is another",
+                          "map in the process that opened the device, or open it here after the fork");
+}
+
 // The kernel refused a piece, and undid what it had done of it.
 Error IotlbSink::explain_refusal(const dma::Piece& piece, int error) const {
     if (error != -EFAULT) return failed(Operation::iotlb_update, -error, [&] { return refusal(piece); });
-    const std::string what = refusal(piece);
+    std::string what = refusal(piece);
     // An INVALIDATE of nothing fails for a process that isn't the owner, and for no other.
     if (iotlb_.invalidate(*Range::of(piece.iova, piece.length)) == -EFAULT)
-        return Error::refused(EPERM, what,
-                              "this process is not the device's owner: that is the one that opened it "
-                              "(VHOST_SET_OWNER), and a child that inherited the descriptor is another",
-                              "map in the process that opened the device, or open it here after the fork");
+        return not_the_owner(std::move(what));
     if (auto limit = check_memlock(piece.length, what); !limit) return limit.error();
     if (terms_.uses_addresses)
         return Error::refused(

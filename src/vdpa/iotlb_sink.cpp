@@ -154,7 +154,9 @@ Result<void> IotlbSink::send_all(std::span<const dma::Piece> pieces) const {
 }
 
 Result<void> IotlbSink::send_batch(std::span<const dma::Piece> pieces) const {
-    const auto batch_failed = [this](std::string_view what, int error) {
+    const auto batch_failed = [&](std::string_view what, int error) {
+        // The address space is known from the probe on, and nobody else's batch can be open.
+        if (error == -EFAULT) return not_the_owner(refusal(pieces));
         return failed(Operation::iotlb_batch, -error,
                       [&] { return compose("cannot ", what, " a batch in ", describe()); });
     };

@@ -64,6 +64,7 @@ private:
     Result<void> check_shape(const dma::Piece& piece) const;
     Result<void> check_room(const dma::Piece& piece, std::size_t more) const IOMMUFD_REQUIRES(mutex_);
     Result<void> check_memlock(std::uint64_t bytes, const std::string& what) const;
+    static Error not_the_owner(std::string what);
     Error explain_refusal(const dma::Piece& piece, int error) const;
 
     // All of these within a turn.

@@ -356,7 +356,7 @@ TEST_F(Vdpa, ABatchThatFailsLeavesNothingMappedAndSaysSo) {
     pieces[2].length = 4096;
     const auto error = sink().replay(pieces).error();
     EXPECT_EQ(error.code(), EFAULT);
-    EXPECT_THAT(error.line(), HasSubstr("all of them were invalidated"));
+    EXPECT_THAT(error.line(), HasSubstr("all of it was invalidated"));
     EXPECT_EQ(sink().unmap(*Range::of(kBase + 1_GiB, 1_GiB)).error().code(), ENOENT);
     EXPECT_EQ(pinned(), device_->uses_addresses() ? 0U : 4_MiB);
     auto disk = start_disk(*device_, memory).value();

@@ -25,6 +25,8 @@ public:
     virtual ~IommuDevice() = default;
     virtual DeviceId id() const noexcept = 0;
     virtual const std::shared_ptr<core::ContextNode>& context() const noexcept = 0;
+    // Whether this is one PASID of a device: it attaches only to page tables that were made for PASIDs.
+    virtual bool is_pasid() const noexcept { return false; }
     // Attaches, or replaces what it is attached to. Returns the page table in use. EINVAL: this page table
     // doesn't fit the device's IOMMU, another may.
     virtual Result<HwptId> attach(PageTableId table) = 0;

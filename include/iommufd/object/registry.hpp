@@ -81,7 +81,8 @@ public:
         std::function<void(const vfio::Device&)> before_attach;
     };
 
-    explicit Registry(Options options = {}) noexcept;
+    Registry() noexcept;
+    explicit Registry(Options options) noexcept;
     // Does what clear() does, and reports what failed.
     ~Registry();
     Registry(const Registry&) = delete;

@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+#include "drivers/nvme.hpp"
+
+#include <cerrno>
+#include <cstring>
+
+#include "error/compose.hpp"
+#include "error/guarded.hpp"
+
+namespace iommufd::inline v0_1::drivers {
+namespace {
+
+// Registers of BAR 0 (NVMe base specification, section 3.1.4).
+constexpr std::uint64_t kCapabilities = 0x00;
+constexpr std::uint64_t kConfiguration = 0x14;
+constexpr std::uint64_t kStatus = 0x1c;
+constexpr std::uint64_t kAdminSizes = 0x24;
+constexpr std::uint64_t kAdminSubmissions = 0x28;
+constexpr std::uint64_t kAdminCompletions = 0x30;
+constexpr std::uint64_t kDoorbells = 0x1000;
+
+constexpr std::uint32_t kEnable = 1;
+constexpr std::uint32_t kEntrySizes = 6U << 16 | 4U << 20;  // 2^6 and 2^4 bytes
+constexpr std::uint32_t kReady = 1;
+constexpr std::uint32_t kFatal = 2;
+
+enum AdminOpcode : std::uint8_t { kCreateSubmissions = 0x01, kCreateCompletions = 0x05, kIdentify = 0x06 };
+enum IoOpcode : std::uint8_t { kFlush = 0x00, kWrite = 0x01, kRead = 0x02 };
+
+constexpr std::uint32_t kIdentifyNamespace = 0;
+constexpr std::uint32_t kIdentifyController = 1;
+constexpr std::uint32_t kContiguous = 1;
+constexpr std::uint32_t kInterruptsOn = 2;
+
+constexpr std::uint32_t kNamespace = 1;
+constexpr auto kTimeout = std::chrono::milliseconds(5000);
+
+template <class T>
+T field(const std::byte* data, std::size_t offset) {
+    T value;
+    std::memcpy(&value, data + offset, sizeof value);
+    return value;
+}
+
+// A text field: padded with blanks.
+std::string text(const std::byte* data, std::size_t offset, std::size_t length) {
+    std::string value(reinterpret_cast<const char*>(data) + offset, length);
+    value.erase(value.find_last_not_of(std::string_view(" \0", 2)) + 1);
+    return value;
+}
+
+NvmeCommand command(std::uint8_t opcode, std::uint32_t nsid) {
+    NvmeCommand made{};
+    made.opcode = opcode;
+    made.nsid = nsid;
+    return made;
+}
+
+}  // namespace
+
+Nvme::Nvme(vfio::Region bar, Interrupts interrupts, Window window) noexcept
+    : bar_(std::move(bar)), interrupts_(std::move(interrupts)), window_(window) {}
+
+Nvme::~Nvme() {
+    if (!stopped_) (void)enable(false);
+}
+
+// The window's pages: 0 and 1 admin queues, 2 and 3 I/O queues, 4 identify data, 5 a list of pages.
+Window Nvme::page(unsigned number) const noexcept {
+    const std::uint64_t offset = number * NvmeQueue::kPage;
+    return {.memory = window_.memory + offset, .iova = window_.iova + offset, .size = window_.size - offset};
+}
+
+Result<std::unique_ptr<Nvme>> Nvme::start(const vfio::Device& device, Window window) {
+    return guarded(Operation::none, [&]() -> Result<std::unique_ptr<Nvme>> {
+        if (window.size < kKind.window_bytes || window.iova.value % NvmeQueue::kPage != 0)
+            return Error::refused(EINVAL, compose("cannot drive ", device.name()),
+                                  compose("its window is ", Hex{window.iova.value}, "+", Hex{window.size}),
+                                  compose("give it ", size_text(kKind.window_bytes), " at a page's start"));
+        if (auto enabled = device.enable(); !enabled) return enabled.error();
+        auto bar = device.region(0);
+        if (!bar) return bar.error();
+        auto interrupts = Interrupts::enable(device, 2);
+        if (!interrupts) return interrupts.error();
+        auto nvme = std::make_unique<Nvme>(std::move(*bar), std::move(*interrupts), window);
+        if (auto up = nvme->bring_up(); !up)
+            return up.error().within(compose("cannot start ", device.name()));
+        return nvme;
+    });
+}
+
+Result<void> Nvme::enable(bool on) {
+    if (auto set = bar_.write<std::uint32_t>(kConfiguration, on ? kEntrySizes | kEnable : 0); !set)
+        return set;
+    return interrupts_.wait(~0U, ready_timeout_, [&]() -> Result<bool> {
+        auto status = bar_.read<std::uint32_t>(kStatus);
+        if (!status) return status.error();
+        if (on && (*status & kFatal))
+            return Error::refused(EIO, "the controller does not start", "it reports a fatal status",
+                                  "reset the device");
+        return ((*status & kReady) != 0) == on;
+    });
+}
+
+Result<void> Nvme::bring_up() {
+    auto capabilities = bar_.read<std::uint64_t>(kCapabilities);
+    if (!capabilities) return capabilities.error();
+    stride_ = 4ULL << (*capabilities >> 32 & 0xf);
+    ready_timeout_ = std::chrono::milliseconds(500) * ((*capabilities >> 24 & 0xff) + 1);
+    if (auto off = enable(false); !off) return off;
+    admin_.emplace(std::uint16_t{0}, page(0), kDoorbells, stride_);
+    constexpr std::uint32_t kSize = NvmeQueue::kEntries - 1;
+    if (auto set = bar_.write<std::uint32_t>(kAdminSizes, kSize << 16 | kSize); !set) return set;
+    if (auto set = bar_.write<std::uint64_t>(kAdminSubmissions, admin_->submissions().value); !set)
+        return set;
+    if (auto set = bar_.write<std::uint64_t>(kAdminCompletions, admin_->completions().value); !set)
+        return set;
+    if (auto on = enable(true); !on) return on;
+    if (auto identity = read_identity(); !identity) return identity;
+    return make_io_queues();
+}
+
+Result<void> Nvme::read_identity() {
+    NvmeCommand identify = command(kIdentify, 0);
+    identify.prp1 = page(4).iova.value;
+    identify.cdw10 = kIdentifyController;
+    if (auto done = run(*admin_, identify, "identify the controller"); !done) return done.error();
+    const std::byte* const data = page(4).memory;
+    model_ = compose(text(data, 24, 40), ", serial ", text(data, 4, 20));
+    // The largest transfer, as a power of two of pages; 0: no limit. One list of pages is as much as we use.
+    const auto most_pages = field<std::uint8_t>(data, 77);
+    most_ = std::min(NvmeQueue::kPage << (most_pages == 0 ? 8 : std::min<unsigned>(most_pages, 8)),
+                     std::uint64_t{1_MiB});
+
+    identify.nsid = kNamespace;
+    identify.cdw10 = kIdentifyNamespace;
+    if (auto done = run(*admin_, identify, "identify the namespace"); !done) return done.error();
+    blocks_ = field<std::uint64_t>(data, 0);
+    const unsigned format = field<std::uint8_t>(data, 26) & 0xf;
+    const auto shift = field<std::uint8_t>(data, 128 + 4 * format + 2);
+    if (blocks_ == 0 || shift < 9 || shift > 16)
+        return Error::refused(ENODEV, "cannot use the controller", "it has no namespace 1",
+                              "create one with nvme-cli");
+    block_size_ = 1ULL << shift;
+    return {};
+}
+
+Result<void> Nvme::make_io_queues() {
+    io_.emplace(std::uint16_t{1}, page(2), kDoorbells + 2 * stride_, stride_);
+    constexpr std::uint32_t kSize = (NvmeQueue::kEntries - 1) << 16;
+    NvmeCommand create = command(kCreateCompletions, 0);
+    create.prp1 = io_->completions().value;
+    create.cdw10 = kSize | io_->id();
+    create.cdw11 = kContiguous | (interrupts_.enabled() ? kInterruptsOn | 1U << 16 : 0);
+    if (auto done = run(*admin_, create, "create a completion queue"); !done) return done.error();
+    create = command(kCreateSubmissions, 0);
+    create.prp1 = io_->submissions().value;
+    create.cdw10 = kSize | io_->id();
+    create.cdw11 = kContiguous | std::uint32_t{io_->id()} << 16;
+    return run(*admin_, create, "create a submission queue").transform([](const NvmeCompletion&) {});
+}
+
+Result<NvmeCompletion> Nvme::run(NvmeQueue& queue, const NvmeCommand& command, std::string_view what) {
+    if (stopped_)
+        return Error::refused(ESHUTDOWN, compose("cannot ", what),
+                              "the controller was stopped after a time-out", "start the driver again");
+    if (auto submitted = queue.submit(bar_, command); !submitted) return submitted.error();
+    std::optional<NvmeCompletion> completion;
+    auto waited = interrupts_.wait(queue.id(), kTimeout, [&]() -> Result<bool> {
+        auto taken = queue.take(bar_);
+        if (!taken) return taken.error();
+        completion = *taken;
+        return completion.has_value();
+    });
+    if (!waited) {
+        stopped_ = true;
+        (void)enable(false);
+        return waited.error().within(compose("cannot ", what));
+    }
+    if (const unsigned status = completion->status >> 1; status != 0)
+        return Error::refused(
+            EIO, compose("cannot ", what),
+            compose("the controller's status is ", Hex{status & 0x7ff}, " (type ", status >> 8 & 7, ")"),
+            "look the status up in the NVMe specification; 0x4 is a data transfer error: memory out of "
+            "reach");
+    return *completion;
+}
+
+Result<void> Nvme::set_pages(NvmeCommand& command, Iova data, std::uint64_t length) const {
+    constexpr std::uint64_t kPage = NvmeQueue::kPage;
+    command.prp1 = data.value;
+    const std::uint64_t first = kPage - data.value % kPage;
+    if (length <= first) return {};
+    const Iova second = data + first;
+    if (length - first <= kPage) {
+        command.prp2 = second.value;
+        return {};
+    }
+    const std::uint64_t pages = (length - first + kPage - 1) / kPage;
+    if (pages > kPage / sizeof(std::uint64_t))
+        return Error::refused(EINVAL, "cannot describe the data", "it has more pages than one list holds",
+                              "transfer less");
+    std::byte* const list = page(5).memory;
+    for (std::uint64_t i = 0; i < pages; ++i) {
+        const std::uint64_t address = second.value + i * kPage;
+        std::memcpy(list + i * sizeof address, &address, sizeof address);
+    }
+    command.prp2 = page(5).iova.value;
+    return {};
+}
+
+Result<void> Nvme::transfer(std::uint8_t opcode, std::uint64_t offset, Iova data, std::uint64_t length) {
+    const std::string_view what = opcode == kRead ? "read from the namespace" : "write to the namespace";
+    if (length == 0 || offset % block_size_ != 0 || length % block_size_ != 0 || data.value % 4 != 0)
+        return Error::refused(EINVAL, compose("cannot ", what),
+                              compose(Hex{offset}, "+", Hex{length}, " are no whole blocks"),
+                              compose("use multiples of ", size_text(block_size_)));
+    if (offset / block_size_ > blocks_ || length / block_size_ > blocks_ - offset / block_size_)
+        return Error::refused(ERANGE, compose("cannot ", what), compose("it has ", blocks_, " blocks only"),
+                              "stay within it");
+    for (std::uint64_t done = 0; done < length;) {
+        const std::uint64_t piece = std::min(most_, length - done);
+        const std::uint64_t block = (offset + done) / block_size_;
+        NvmeCommand io = command(opcode, kNamespace);
+        io.cdw10 = static_cast<std::uint32_t>(block);
+        io.cdw11 = static_cast<std::uint32_t>(block >> 32);
+        io.cdw12 = static_cast<std::uint32_t>(piece / block_size_ - 1);
+        if (auto set = set_pages(io, data + done, piece); !set) return set;
+        if (auto ran = run(*io_, io, what); !ran) return ran.error();
+        done += piece;
+    }
+    return {};
+}
+
+Result<std::string> Nvme::identify() {
+    return compose("NVMe ", model_, ", ", size_text(blocks_ * block_size_));
+}
+Result<void> Nvme::read(std::uint64_t offset, Iova to, std::uint64_t length) {
+    return transfer(kRead, offset, to, length);
+}
+Result<void> Nvme::write(std::uint64_t offset, Iova from, std::uint64_t length) {
+    return transfer(kWrite, offset, from, length);
+}
+
+Result<void> Nvme::flush() {
+    return run(*io_, command(kFlush, kNamespace), "flush the namespace").transform([](const NvmeCompletion&) {
+    });
+}
+
+}  // namespace iommufd::inline v0_1::drivers
