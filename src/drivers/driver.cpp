@@ -98,7 +98,7 @@ Result<std::unique_ptr<Driver>> start(const vfio::Device& device, Window window)
     });
 }
 
-Result<std::unique_ptr<Driver>> start(vdpa::Device& device, Window window) {
+Result<std::unique_ptr<Driver>> start(const vdpa::Device& device, Window window) {
     return guarded(Operation::none, [&]() -> Result<std::unique_ptr<Driver>> {
         if (device.device_id() != kVirtioBlock) return no_driver(device.name());
         auto disk = VirtioBlk::start(device, window);

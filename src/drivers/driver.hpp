@@ -59,6 +59,6 @@ Result<std::optional<Kind>> find(const vdpa::Device& device);
 
 // Resets the device where it can be, and brings it up. Both must outlive the driver. ENODEV: find() found nothing.
 Result<std::unique_ptr<Driver>> start(const vfio::Device& device, Window window);
-Result<std::unique_ptr<Driver>> start(vdpa::Device& device, Window window);
+Result<std::unique_ptr<Driver>> start(const vdpa::Device& device, Window window);
 
 }  // namespace iommufd::inline v0_1::drivers

@@ -62,11 +62,11 @@ Iova VirtioBlk::iova_of(std::size_t offset_in_shared) const noexcept {
     return window_.iova + shared_offset(queue_.size()) + offset_in_shared;
 }
 
-Result<VirtioBlk> VirtioBlk::start(vdpa::Device& device, Window window) {
+Result<VirtioBlk> VirtioBlk::start(const vdpa::Device& device, Window window) {
     return start(device, window, Options{});
 }
 
-Result<VirtioBlk> VirtioBlk::start(vdpa::Device& device, Window window, Options options) {
+Result<VirtioBlk> VirtioBlk::start(const vdpa::Device& device, Window window, Options options) {
     return guarded(Operation::vdpa_status, [&]() -> Result<VirtioBlk> {
         const auto refused = [&](int code, std::string cause, std::string next_step) {
             return Error::refused(code, compose("cannot start the disk driver on ", device.name()),
@@ -106,7 +106,7 @@ Result<VirtioBlk> VirtioBlk::start(vdpa::Device& device, Window window, Options 
     });
 }
 
-VirtioBlk::VirtioBlk(vdpa::Device& device, Window window, Options options, std::uint16_t queue_size,
+VirtioBlk::VirtioBlk(const vdpa::Device& device, Window window, Options options, std::uint16_t queue_size,
                      sys::Fd kick, sys::Fd call)
     : device_(&device),
       window_(window),

@@ -50,8 +50,8 @@ public:
     // Resets the device and brings it up. The device is borrowed, the window's memory is used until stop() or
     // the destructor: both must outlive the driver. ENODEV: not a block device; EINVAL: the window is too
     // small or misaligned; EOPNOTSUPP: features missing; EIO: the device failed.
-    static Result<VirtioBlk> start(vdpa::Device& device, Window window);
-    static Result<VirtioBlk> start(vdpa::Device& device, Window window, Options options);
+    static Result<VirtioBlk> start(const vdpa::Device& device, Window window);
+    static Result<VirtioBlk> start(const vdpa::Device& device, Window window, Options options);
 
     VirtioBlk(VirtioBlk&&) noexcept;
     VirtioBlk& operator=(VirtioBlk&&) = delete;
@@ -71,7 +71,7 @@ public:
 private:
     struct Shared;
 
-    VirtioBlk(vdpa::Device& device, Window window, Options options, std::uint16_t queue_size, sys::Fd kick,
+    VirtioBlk(const vdpa::Device& device, Window window, Options options, std::uint16_t queue_size, sys::Fd kick,
               sys::Fd call);
 
     Result<void> bring_up();
@@ -88,7 +88,7 @@ private:
     Shared* shared() const noexcept;
     Iova iova_of(std::size_t offset_in_shared) const noexcept;
 
-    vdpa::Device* device_;
+    const vdpa::Device* device_;
     Window window_;
     std::chrono::milliseconds timeout_;
     Virtqueue queue_;

@@ -65,6 +65,9 @@ std::string_view nearest(std::string_view word, const std::vector<std::string_vi
     if (word.empty() || word.size() > kLongest) return {};
     std::string_view best;
     std::size_t least = (word.size() + 2) / 3 + 1;
+    constexpr std::size_t kTelling = 3;  // letters of a beginning that say what was meant
+    for (const std::string_view candidate : words)
+        if (word.size() >= kTelling && candidate.starts_with(word)) return candidate;
     for (const std::string_view candidate : words)
         if (const std::size_t distance = edit_distance(word, candidate); distance < least) {
             best = candidate;

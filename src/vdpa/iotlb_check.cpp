@@ -118,11 +118,12 @@ Error IotlbSink::not_the_owner(std::string what) {
                           "map in the process that opened the device, or open it here after the fork");
 }
 
-// The kernel refused a piece, and undid what it had done of it.
+// The kernel refused a piece, or the last page of it, and undid that.
 Error IotlbSink::explain_refusal(const dma::Piece& piece, int error) const {
     if (error != -EFAULT) return failed(Operation::iotlb_update, -error, [&] { return refusal(piece); });
     std::string what = refusal(piece);
-    // An INVALIDATE of nothing fails for a process that isn't the owner, and for no other.
+    // Takes back the rest of the piece, which the question of the limit must not count. It fails for a process
+    // that isn't the owner, and for no other.
     if (iotlb_.invalidate(*Range::of(piece.iova, piece.length)) == -EFAULT)
         return not_the_owner(std::move(what));
     if (auto limit = check_memlock(piece.length, what); !limit) return limit.error();

@@ -138,9 +138,10 @@ void IotlbSink::leave(std::span<const dma::Piece> pieces) noexcept {
     for (const dma::Piece& piece : pieces) book_.remove(piece.iova.value);
 }
 
-Result<void> IotlbSink::send(const dma::Piece& piece) const {
-    const int error = iotlb_.update(piece);
-    return error == 0 ? Result<void>() : explain_refusal(piece, error);
+// One UPDATE; an error of it speaks of the whole piece.
+Result<void> IotlbSink::send(const dma::Piece& part, const dma::Piece& whole) const {
+    const int error = iotlb_.update(part);
+    return error == 0 ? Result<void>() : explain_refusal(whole, error);
 }
 
 Result<void> IotlbSink::send_all(std::span<const dma::Piece> pieces) const {
@@ -149,7 +150,7 @@ Result<void> IotlbSink::send_all(std::span<const dma::Piece> pieces) const {
         pieces.size() == 1 && (terms_.uses_addresses || pieces.front().length == terms_.page_size);
     if (terms_.batches && !one_entry) return send_batch(pieces);
     for (const dma::Piece& piece : pieces)
-        if (auto sent = send(piece); !sent) return sent;
+        if (auto sent = send(piece, piece); !sent) return sent;
     return {};
 }
 
@@ -169,11 +170,11 @@ Result<void> IotlbSink::send_batch(std::span<const dma::Piece> pieces) const {
 
     if (const int error = iotlb_.begin_batch(); error < 0) return batch_failed("begin", error);
     for (const dma::Piece& piece : pieces.first(pieces.size() - 1))
-        if (auto sent = send(piece); !sent) return sent;
+        if (auto sent = send(piece, piece); !sent) return sent;
     if (most.length > 0)
-        if (auto sent = send(most); !sent) return sent;
+        if (auto sent = send(most, pieces.back()); !sent) return sent;
     if (const int error = iotlb_.end_batch(); error < 0) return batch_failed("end", error);
-    return send(last_page);
+    return send(last_page, pieces.back());
 }
 
 // Undoes what there is of a piece after a failure, and ends the batch.

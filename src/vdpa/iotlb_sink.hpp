@@ -70,7 +70,7 @@ private:
     // All of these within a turn.
     Result<void> enter(std::span<const dma::Piece> pieces);
     void leave(std::span<const dma::Piece> pieces) noexcept;
-    Result<void> send(const dma::Piece& piece) const;
+    Result<void> send(const dma::Piece& part, const dma::Piece& whole) const;
     Result<void> send_all(std::span<const dma::Piece> pieces) const;
     Result<void> send_batch(std::span<const dma::Piece> pieces) const;
     bool take_back(const dma::Piece& piece) const noexcept;

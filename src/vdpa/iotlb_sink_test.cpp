@@ -388,7 +388,7 @@ TEST(IotlbSinkMemory, NothingIsLeftWhicheverAllocationFails) {
         bool worked = true;
         const bool struck = [&] {
             AllocationFaults::Armed armed(n);
-            worked = sink.replay(pieces) && sink.map(piece(0, 0x4000)) &&
+            worked = sink.replay(pieces) && sink.map(piece(0x8000, 0x4000)) &&
                      sink.unmap({Iova{0x10000}, Iova{0x23fff}}) && device.reset();
             return armed.struck();
         }();

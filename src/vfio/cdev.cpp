@@ -21,6 +21,7 @@ struct Cdev::State {
     sys::Fd fd;
     std::string name;
     std::string folder;  // in /sys; empty where it isn't known
+    bool translated = true;
 };
 
 namespace {
@@ -90,6 +91,7 @@ Result<Cdev> Cdev::open(std::string_view where, Options options) {
         if (!node) return node.error();
         auto state = std::make_unique<State>();
         state->name = device_name(kernel, *folder);
+        state->translated = !is_noiommu(kernel, *folder);
         state->folder = std::move(*folder);
         state->fd = sys::Fd(kernel, kernel.open(node->c_str(), O_RDWR));
         if (!state->fd)
@@ -118,6 +120,7 @@ Result<Cdev> Cdev::from(AdoptFd fd, Options options) {
         state->name = !options.name.empty()    ? options.name
                       : !state->folder.empty() ? device_name(kernel, state->folder)
                                                : compose("vfio descriptor ", owned.number());
+        if (!state->folder.empty()) state->translated = !is_noiommu(kernel, state->folder);
         state->fd = std::move(owned);
         return Cdev(std::move(state));
     });
@@ -163,7 +166,7 @@ Result<Device> Cdev::bind(const Backend& backend, const VfToken* token) {
         if (const int result = state->fd.ioctl(abi::kDeviceBindIommufd, &command); result < 0)
             return explain_bind(kernel, state->name, state->folder, -result);
         auto node = std::make_shared<DeviceNode>(std::move(*user), std::move(state->fd),
-                                                 DeviceId{command.out_devid}, state->name);
+                                                 DeviceId{command.out_devid}, state->name, state->translated);
         if (auto started = node->start(); !started) return started.error();
         return Device(std::move(node));
     });

@@ -15,8 +15,10 @@ namespace iommufd::inline v0_1::vfio {
 
 namespace abi = uapi::vfio;
 
-DeviceNode::DeviceNode(User user, sys::Fd fd, DeviceId id, std::string name)
-    : user_(std::move(user)), fd_(std::move(fd)), id_(id), name_(std::move(name)) {}
+DeviceNode::DeviceNode(User user, sys::Fd fd, DeviceId id, std::string name, bool translated)
+    : user_(std::move(user)), fd_(std::move(fd)), id_(id), name_(std::move(name)) {
+    info_.translated = translated;
+}
 
 Result<int> DeviceNode::call(Operation operation, unsigned long request, void* argument,
                              std::string_view what) const {
@@ -31,7 +33,8 @@ Result<void> DeviceNode::start() {
     info.argsz = sizeof info;
     if (auto got = call(Operation::vfio_get_info, abi::kDeviceGetInfo, &info, "read the description"); !got)
         return got.error();
-    info_ = {.is_pci = (info.flags & abi::kDeviceFlagPci) != 0,
+    info_ = {.translated = info_.translated,
+             .is_pci = (info.flags & abi::kDeviceFlagPci) != 0,
              .resets = (info.flags & abi::kDeviceFlagReset) != 0,
              .regions = info.num_regions,
              .interrupts = info.num_irqs};

@@ -12,7 +12,7 @@ namespace iommufd::inline v0_1::vfio {
 // A bound device, shared by its handle, its regions and the Space that it is attached to.
 class DeviceNode final : public dma::Attachable, public dma::IommuDevice, public dma::DirtySource {
 public:
-    DeviceNode(User user, sys::Fd fd, DeviceId id, std::string name);
+    DeviceNode(User user, sys::Fd fd, DeviceId id, std::string name, bool translated);
 
     // Reads what the device is, and arms the interrupts by which the kernel and the device call for
     // attention.

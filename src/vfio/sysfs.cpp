@@ -148,6 +148,12 @@ Result<std::string> device_node(sys::Kernel& kernel, const std::string& folder) 
     return node;
 }
 
+bool is_noiommu(sys::Kernel& kernel, const std::string& folder) {
+    std::vector<std::string> names;
+    return kernel.readdir(compose(folder, "/vfio-dev").c_str(), names) >= 0 && !names.empty() &&
+           names.front().starts_with("noiommu-");
+}
+
 std::vector<std::string> spoilers(sys::Kernel& kernel, const std::string& folder) {
     std::vector<std::string> members;
     std::vector<std::string> spoiling;

@@ -39,6 +39,9 @@ std::string link_target_name(sys::Kernel& kernel, const std::string& folder, std
 // ENODEV, saying why and what to do: no VFIO driver, no IOMMU group, no cdev.
 Result<std::string> device_node(sys::Kernel& kernel, const std::string& folder);
 
+// Whether VFIO gives the device without an IOMMU, by its file noiommu-vfioN.
+bool is_noiommu(sys::Kernel& kernel, const std::string& folder);
+
 // The group's other members that keep it from being viable: "0000:02:00.1 (bound to nvme)". Bridges' own
 // driver, stubs, VFIO's drivers and no driver at all are fine.
 std::vector<std::string> spoilers(sys::Kernel& kernel, const std::string& folder);

@@ -87,6 +87,7 @@ private:
 };
 
 struct DeviceInfo {
+    bool translated;  // an IOMMU stands between the device and memory; not so with a noiommu device
     bool is_pci;
     bool resets;  // reset() works
     std::uint32_t regions;

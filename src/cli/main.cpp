@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//
+// The command `iommufd`.
+#include <fmt/core.h>
+
+#include <CLI/CLI.hpp>
+
+#include "cli/arguments.hpp"
+#include "cli/dmatest.hpp"
+#include "cli/run.hpp"
+#include "iommufd/object/command_line.hpp"
+
+namespace iommufd::inline v0_1::cli {
+namespace {
+
+// -object and -device of a command, kept in the order in which they were given.
+struct ObjectOptions {
+    Arguments arguments;
+    std::string help;   // that one of them asked for
+    std::string error;  // the first that can't be read
+
+    void add_to(CLI::App& command) {
+        for (const auto option : {object::Option::object, object::Option::device}) {
+            const std::string flag = option == object::Option::object ? "--object" : "--device";
+            command
+                .add_option_function<std::vector<std::string>>(
+                    flag, [](const std::vector<std::string>&) {},
+                    "TYPE,id=ID[,KEY=VALUE...], or JSON; TYPE,help explains one")
+                ->trigger_on_parse()
+                ->each([this, option](const std::string& text) { take(option, text); })
+                ->expected(1)
+                ->allow_extra_args(false)
+                ->take_all();
+        }
+        command
+            .add_option_function<std::string>(
+                "--model", [this](const std::string& text) { arguments.model = text; },
+                "work on the embedded model kernel, as a DESCRIPTION says: devices=edu,vdpa-blk:size=64M")
+            ->expected(0, 1)
+            ->type_name("DESCRIPTION");
+    }
+
+    void take(object::Option option, const std::string& text) {
+        if (auto asked = object::help_for(option, text)) {
+            help += *asked;
+            return;
+        }
+        auto definition = object::parse(option, text);
+        if (definition)
+            arguments.definitions.push_back(std::move(*definition));
+        else if (error.empty())
+            error = definition.error().line();
+    }
+};
+
+int main(int argc, char** argv) {
+    CLI::App app("Controls which memory devices may reach, through Linux's /dev/iommu.", "iommufd");
+    app.require_subcommand(1);
+    app.set_version_flag("--version", "iommufd " IOMMUFD_VERSION);
+
+    ObjectOptions run_options;
+    CLI::App* const run_command =
+        app.add_subcommand("run", "create objects and devices, and hold them until SIGINT or SIGTERM");
+    run_options.add_to(*run_command);
+
+    ObjectOptions test_options;
+    CLI::App* const test_command = app.add_subcommand(
+        "dmatest", "move data through devices and mapped memory, and show that other memory is out of reach");
+    test_options.add_to(*test_command);
+    test_command->add_flag("--destructive", test_options.arguments.destructive,
+                           "storage devices may be overwritten");
+    test_command->add_flag("--json", test_options.arguments.json, "print the outcome as JSON");
+
+    auto words = object::normalise_argv({argv + 1, static_cast<std::size_t>(argc > 0 ? argc - 1 : 0)});
+    std::reverse(words.begin(), words.end());  // as CLI11 wants them
+    try {
+        app.parse(words);
+    } catch (const CLI::ParseError& error) {
+        return app.exit(error) == 0 ? kDone : kUsage;
+    }
+
+    const bool is_run = run_command->parsed();
+    ObjectOptions& options = is_run ? run_options : test_options;
+    if (!options.help.empty()) {
+        fmt::print("{}", options.help);
+        return kDone;
+    }
+    if (!options.error.empty()) {
+        fmt::print(stderr, "iommufd: {}\n", options.error);
+        return kUsage;
+    }
+    return is_run ? run(options.arguments) : dmatest(std::move(options.arguments));
+}
+
+}  // namespace
+}  // namespace iommufd::inline v0_1::cli
+
+int main(int argc, char** argv) {
+    try {
+        return iommufd::cli::main(argc, argv);
+    } catch (const std::exception& failure) {
+        fmt::print(stderr, "iommufd: {}\n", failure.what());
+        return iommufd::cli::kFailed;
+    }
+}

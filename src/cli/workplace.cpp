@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+#include "cli/workplace.hpp"
+
+#include <fmt/core.h>
+
+#include "drivers/driver.hpp"
+#include "error/guarded.hpp"
+
+namespace iommufd::inline v0_1::cli {
+namespace {
+
+void tell(const Notice& notice) {
+    fmt::print(stderr, "iommufd: {}: {}\n", notice.severity == Severity::warning ? "warning" : "error",
+               notice.error.line());
+}
+
+// What the kernel can't know of a device but its driver does.
+void before_attach(const vfio::Device& device) {
+    if (const auto kind = drivers::find(device); kind && *kind) device.set_dma_bits((*kind)->dma_bits);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Workplace>> Workplace::open(const Arguments& arguments) {
+    return guarded(Operation::none, [&]() -> Result<std::unique_ptr<Workplace>> {
+        std::unique_ptr<Workplace> place(new Workplace);
+        if (arguments.model) {
+            auto description = arguments.model->empty() ? Result<model::Description>(model::everything())
+                                                        : model::parse(*arguments.model);
+            if (!description) return description.error();
+            place->machine_ = std::make_unique<model::Machine>(std::move(*description));
+        }
+        place->registry_.emplace(
+            object::Registry::Options{.report = tell,
+                                      .kernel = place->machine_ ? &place->machine_->kernel() : nullptr,
+                                      .before_attach = before_attach});
+        if (auto created = place->registry_->create(arguments.definitions); !created) return created.error();
+        return place;
+    });
+}
+
+bool Workplace::close() {
+    const auto failures = registry_->clear();
+    for (const Error& failure : failures) fmt::print(stderr, "iommufd: error: {}\n", failure.line());
+    return failures.empty();
+}
+
+}  // namespace iommufd::inline v0_1::cli
