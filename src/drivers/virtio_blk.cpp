@@ -114,6 +114,7 @@ VirtioBlk::VirtioBlk(const vdpa::Device& device, Window window, Options options,
       queue_(window, queue_size),
       kick_(std::move(kick)),
       call_(std::move(call)),
+      live_(true),
       running_(true) {}
 
 VirtioBlk::VirtioBlk(VirtioBlk&& other) noexcept
@@ -128,16 +129,20 @@ VirtioBlk::VirtioBlk(VirtioBlk&& other) noexcept
       block_size_(other.block_size_),
       segment_bytes_(other.segment_bytes_),
       segments_(other.segments_),
+      live_(std::exchange(other.live_, false)),
       running_(std::exchange(other.running_, false)) {}
 
 VirtioBlk::~VirtioBlk() { (void)stop(); }
 
 Result<void> VirtioBlk::stop() noexcept {
-    if (!std::exchange(running_, false)) return {};
+    running_ = false;
+    if (!live_) return {};
     const vdpa::Vring vring = device_->vring(0);
     (void)vring.set_kick(-1);
     (void)vring.set_call(-1);
-    return device_->reset();
+    auto reset = device_->reset();
+    if (reset) live_ = false;
+    return reset;
 }
 
 // The request may still be under way: the device must not touch memory any more when the caller sees this.

@@ -65,14 +65,15 @@ public:
     // What was written is on the medium. Nothing to do for a device without a cache.
     Result<void> flush();
 
-    // Resets the device, which lets go of the window. The destructor does it otherwise.
+    // Resets the device, which lets go of the window. Where that fails it still has it, and a second call
+    // tries again; the destructor does it otherwise.
     Result<void> stop() noexcept;
 
 private:
     struct Shared;
 
-    VirtioBlk(const vdpa::Device& device, Window window, Options options, std::uint16_t queue_size, sys::Fd kick,
-              sys::Fd call);
+    VirtioBlk(const vdpa::Device& device, Window window, Options options, std::uint16_t queue_size,
+              sys::Fd kick, sys::Fd call);
 
     Result<void> bring_up();
     Result<void> agree_on_features();
@@ -99,7 +100,8 @@ private:
     std::uint32_t block_size_ = 512;   // in bytes
     std::uint32_t segment_bytes_ = 0;  // the most in one buffer
     std::uint32_t segments_ = 1;       // the most buffers of data in one request
-    bool running_ = false;
+    bool live_ = false;                // the device may use the window: until a reset has worked
+    bool running_ = false;             // requests can be made
 };
 
 }  // namespace iommufd::inline v0_1::drivers
