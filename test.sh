@@ -35,11 +35,10 @@ if [ $vm = no ]; then
     [ $strict = OFF ] || { echo "--strict: that is a failure." >&2; exit 1; }
 fi
 
-for preset in dev asan tsan; do
+for preset in asan tsan dev; do
     step "build/$preset"
-    cmake --preset $preset -DIOMMUFD_OLD_KERNEL=$old_kernel -DIOMMUFD_TIDY=$tidy >build-$preset.log 2>&1 ||
-        { cat build-$preset.log; rm -f build-$preset.log; exit 1; }
-    rm -f build-$preset.log
+    cmake --preset $preset -DIOMMUFD_SANITIZER_TREES=$([ $preset = dev ] && echo ON || echo OFF) \
+        -DIOMMUFD_OLD_KERNEL=$old_kernel -DIOMMUFD_TIDY=$tidy >/dev/null
     cmake --build --preset $preset
 done
 

@@ -43,16 +43,19 @@ Reference::~Reference() {
 Result<Backend> Backend::open() { return open(Options{}); }
 
 Result<Backend> Backend::open(Options options) {
+    const auto* const adopted = std::get_if<AdoptFd>(&options.fd);
+    // Ours from here on, whatever fails.
+    sys::Fd owned(options.kernel ? *options.kernel : sys::host_kernel(), adopted ? adopted->number : -1);
     return guarded(Operation::open, [&]() -> Result<Backend> {
         std::shared_ptr<core::ContextNode> given;
-        const core::Context::Options context{
+        core::Context::Options context{
             .label = options.id, .report = options.report, .kernel = options.kernel};
-        if (const auto* const adopted = std::get_if<AdoptFd>(&options.fd)) {
-            auto taken = core::Context::from(*adopted, context);
+        if (adopted) {
+            auto taken = core::Context::from(AdoptFd{owned.release()}, std::move(context));
             if (!taken) return taken.error();
             given = taken->node();
         } else if (const auto* const lent = std::get_if<DupFd>(&options.fd)) {
-            auto taken = core::Context::from(*lent, context);
+            auto taken = core::Context::from(*lent, std::move(context));
             if (!taken) return taken.error();
             given = taken->node();
         }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 #include "drivers/edu.hpp"
 
+#include <algorithm>
 #include <cerrno>
 
 #include "error/compose.hpp"
@@ -50,26 +51,31 @@ Result<Edu> Edu::start(const vfio::Device& device) {
 }
 
 Result<std::string> Edu::identify() {
-    constexpr std::uint32_t kQuestion = 0x12345678;
-    if (auto asked = bar_.write<std::uint32_t>(kLiveness, kQuestion); !asked) return asked.error();
-    auto answer = bar_.read<std::uint32_t>(kLiveness);
-    if (!answer) return answer.error();
-    if (*answer != ~kQuestion)
-        return Error::refused(EIO, "edu is not alive", compose("it answers ", Hex{*answer}),
-                              "look at the device");
-    return bar_.read<std::uint32_t>(kIdentification).transform([](std::uint32_t id) {
-        return compose("QEMU edu ", id >> 24, ".", id >> 16 & 0xff);
+    return guarded(Operation::none, [&]() -> Result<std::string> {
+        constexpr std::uint32_t kQuestion = 0x12345678;
+        if (auto asked = bar_.write<std::uint32_t>(kLiveness, kQuestion); !asked) return asked.error();
+        auto answer = bar_.read<std::uint32_t>(kLiveness);
+        if (!answer) return answer.error();
+        if (*answer != ~kQuestion)
+            return Error::refused(EIO, "edu is not alive", compose("it answers ", Hex{*answer}),
+                                  "look at the device");
+        return bar_.read<std::uint32_t>(kIdentification).transform([](std::uint32_t id) {
+            return compose("QEMU edu ", id >> 24, ".", id >> 16 & 0xff);
+        });
     });
 }
 
 Result<void> Edu::transfer(std::uint64_t from, std::uint64_t to, std::uint64_t length,
                            std::uint64_t command) {
     const std::uint64_t memory = command & kDmaToMemory ? to : from;
-    if (length == 0 || length > kBufferSize || (memory + length - 1) >> kKind.dma_bits != 0)
-        return Error::refused(
-            EINVAL, compose("edu cannot do DMA at ", Hex{memory}, "+", Hex{length}),
-            compose("it moves up to ", kBufferSize, " bytes, with ", kKind.dma_bits, " address bits"),
-            "map its memory below 256 MiB");
+    constexpr std::uint64_t kReach = std::uint64_t{1} << kKind.dma_bits;
+    if (length == 0 || length > kBufferSize || memory >= kReach || length > kReach - memory)
+        return guarded(Operation::none, [&]() -> Result<void> {
+            return Error::refused(
+                EINVAL, compose("edu cannot do DMA at ", Hex{memory}, "+", Hex{length}),
+                compose("it moves up to ", kBufferSize, " bytes, with ", kKind.dma_bits, " address bits"),
+                "map its memory below 256 MiB");
+        });
     for (const auto& [offset, value] :
          {std::pair(kDmaSource, from), std::pair(kDmaTarget, to), std::pair(kDmaCount, length),
           std::pair(kDmaCommand, command | kDmaStart | kDmaInterrupt)})

@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <functional>
+#include <memory>
 #include <vector>
 
 #include "iommufd/vfio/device.hpp"
@@ -14,21 +15,34 @@ namespace iommufd::inline v0_1::drivers {
 
 class Interrupts {
 public:
-    // Enables `vectors` vectors of MSI-X, or of MSI where the device has no MSI-X; none if it has neither.
+    // Enables up to `vectors` vectors of MSI-X, or of MSI where the device has no MSI-X; one where the machine
+    // has no more to give, and none if there are none: then wait() only looks.
     static Result<Interrupts> enable(const vfio::Device& device, unsigned vectors);
+
+    Interrupts(Interrupts&&) noexcept = default;
+    Interrupts& operator=(Interrupts&&) = delete;
+    ~Interrupts();  // disables them
 
     // Waits until `done` says so: looks at once, after each interrupt of the vector, and now and then besides.
     // ETIMEDOUT.
     Result<void> wait(unsigned vector, std::chrono::milliseconds timeout,
                       const std::function<Result<bool>()>& done);
+    // The same without an interrupt to wait for.
+    Result<void> wait(std::chrono::milliseconds timeout, const std::function<Result<bool>()>& done);
 
-    bool enabled() const noexcept { return !eventfds_.empty(); }
+    // How many were enabled.
+    unsigned vectors() const noexcept { return static_cast<unsigned>(eventfds_.size()); }
+    // How many have arrived.
     std::uint64_t count() const noexcept { return count_; }
 
 private:
-    explicit Interrupts(std::vector<sys::Fd> eventfds) : eventfds_(std::move(eventfds)) {}
-    void collect(unsigned vector, int timeout_ms);
+    Interrupts(std::shared_ptr<vfio::DeviceNode> device, vfio::Irq irq,
+               std::vector<sys::Fd> eventfds) noexcept;
+    static Result<Interrupts> enable(const vfio::Device& device, vfio::Irq irq, unsigned vectors);
+    bool collect(unsigned vector, int timeout_ms);
 
+    std::shared_ptr<vfio::DeviceNode> device_;
+    vfio::Irq irq_;
     std::vector<sys::Fd> eventfds_;
     std::uint64_t count_ = 0;
 };

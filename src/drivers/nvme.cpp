@@ -1,39 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 #include "drivers/nvme.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
+#include "drivers/nvme_registers.hpp"
 #include "error/compose.hpp"
 #include "error/guarded.hpp"
+#include "uapi/vfio.hpp"
 
 namespace iommufd::inline v0_1::drivers {
 namespace {
 
-// Registers of BAR 0 (NVMe base specification, section 3.1.4).
-constexpr std::uint64_t kCapabilities = 0x00;
-constexpr std::uint64_t kConfiguration = 0x14;
-constexpr std::uint64_t kStatus = 0x1c;
-constexpr std::uint64_t kAdminSizes = 0x24;
-constexpr std::uint64_t kAdminSubmissions = 0x28;
-constexpr std::uint64_t kAdminCompletions = 0x30;
-constexpr std::uint64_t kDoorbells = 0x1000;
-
-constexpr std::uint32_t kEnable = 1;
-constexpr std::uint32_t kEntrySizes = 6U << 16 | 4U << 20;  // 2^6 and 2^4 bytes
-constexpr std::uint32_t kReady = 1;
-constexpr std::uint32_t kFatal = 2;
-
-enum AdminOpcode : std::uint8_t { kCreateSubmissions = 0x01, kCreateCompletions = 0x05, kIdentify = 0x06 };
-enum IoOpcode : std::uint8_t { kFlush = 0x00, kWrite = 0x01, kRead = 0x02 };
-
-constexpr std::uint32_t kIdentifyNamespace = 0;
-constexpr std::uint32_t kIdentifyController = 1;
-constexpr std::uint32_t kContiguous = 1;
-constexpr std::uint32_t kInterruptsOn = 2;
+using namespace nvme;
 
 constexpr std::uint32_t kNamespace = 1;
 constexpr auto kTimeout = std::chrono::milliseconds(5000);
+constexpr std::uint64_t kPciCommand = 4;
+constexpr std::uint16_t kPciCommandMaster = 1U << 2;
 
 template <class T>
 T field(const std::byte* data, std::size_t offset) {
@@ -58,12 +43,10 @@ NvmeCommand command(std::uint8_t opcode, std::uint32_t nsid) {
 
 }  // namespace
 
-Nvme::Nvme(vfio::Region bar, Interrupts interrupts, Window window) noexcept
-    : bar_(std::move(bar)), interrupts_(std::move(interrupts)), window_(window) {}
+Nvme::Nvme(vfio::Region bar, vfio::Region config, Interrupts interrupts, Window window) noexcept
+    : bar_(std::move(bar)), config_(std::move(config)), interrupts_(std::move(interrupts)), window_(window) {}
 
-Nvme::~Nvme() {
-    if (!stopped_) (void)enable(false);
-}
+Nvme::~Nvme() { (void)stop(); }
 
 // The window's pages: 0 and 1 admin queues, 2 and 3 I/O queues, 4 identify data, 5 a list of pages.
 Window Nvme::page(unsigned number) const noexcept {
@@ -80,33 +63,20 @@ Result<std::unique_ptr<Nvme>> Nvme::start(const vfio::Device& device, Window win
         if (auto enabled = device.enable(); !enabled) return enabled.error();
         auto bar = device.region(0);
         if (!bar) return bar.error();
+        auto config = device.region(uapi::vfio::kPciConfig);
+        if (!config) return config.error();
         auto interrupts = Interrupts::enable(device, 2);
         if (!interrupts) return interrupts.error();
-        auto nvme = std::make_unique<Nvme>(std::move(*bar), std::move(*interrupts), window);
+        auto nvme =
+            std::make_unique<Nvme>(std::move(*bar), std::move(*config), std::move(*interrupts), window);
         if (auto up = nvme->bring_up(); !up)
             return up.error().within(compose("cannot start ", device.name()));
         return nvme;
     });
 }
 
-Result<void> Nvme::enable(bool on) {
-    if (auto set = bar_.write<std::uint32_t>(kConfiguration, on ? kEntrySizes | kEnable : 0); !set)
-        return set;
-    return interrupts_.wait(~0U, ready_timeout_, [&]() -> Result<bool> {
-        auto status = bar_.read<std::uint32_t>(kStatus);
-        if (!status) return status.error();
-        if (on && (*status & kFatal))
-            return Error::refused(EIO, "the controller does not start", "it reports a fatal status",
-                                  "reset the device");
-        return ((*status & kReady) != 0) == on;
-    });
-}
-
 Result<void> Nvme::bring_up() {
-    auto capabilities = bar_.read<std::uint64_t>(kCapabilities);
-    if (!capabilities) return capabilities.error();
-    stride_ = 4ULL << (*capabilities >> 32 & 0xf);
-    ready_timeout_ = std::chrono::milliseconds(500) * ((*capabilities >> 24 & 0xff) + 1);
+    if (auto able = check_abilities(); !able) return able;
     if (auto off = enable(false); !off) return off;
     admin_.emplace(std::uint16_t{0}, page(0), kDoorbells, stride_);
     constexpr std::uint32_t kSize = NvmeQueue::kEntries - 1;
@@ -118,6 +88,59 @@ Result<void> Nvme::bring_up() {
     if (auto on = enable(true); !on) return on;
     if (auto identity = read_identity(); !identity) return identity;
     return make_io_queues();
+}
+
+Result<void> Nvme::check_abilities() {
+    auto capabilities = bar_.read<std::uint64_t>(kCapabilities);
+    if (!capabilities) return capabilities.error();
+    stride_ = doorbell_stride(*capabilities);
+    ready_timeout_ = std::chrono::milliseconds(ready_timeout_ms(*capabilities));
+    if (has_nvm_commands(*capabilities) && min_page_shift(*capabilities) == 12 &&
+        max_queue_entries(*capabilities) >= NvmeQueue::kEntries)
+        return {};
+    return Error::refused(EOPNOTSUPP, "cannot use the controller",
+                          compose("its abilities are ", Hex{*capabilities}),
+                          "use one with NVM commands, pages of 4 KiB and queues of 16 entries");
+}
+
+Result<void> Nvme::enable(bool on) {
+    if (auto set = bar_.write<std::uint32_t>(kConfiguration, on ? kEntrySizes | kEnable : 0); !set)
+        return set;
+    return interrupts_.wait(ready_timeout_, [&]() -> Result<bool> {
+        auto status = bar_.read<std::uint32_t>(kStatus);
+        if (!status) return status.error();
+        if (on && (*status & kFatal))
+            return Error::refused(EIO, "the controller does not start", "it reports a fatal status",
+                                  "reset the device");
+        return ((*status & kReady) != 0) == on;
+    });
+}
+
+Result<void> Nvme::stop() {
+    if (stopped_) return {};
+    return guarded(Operation::none, [&]() -> Result<void> {
+        stopped_ = true;
+        auto down = io_ ? shut_down() : Result<void>();
+        if (enable(false)) return down;
+        return cut_off();
+    });
+}
+
+Result<void> Nvme::shut_down() {
+    if (auto asked = bar_.write<std::uint32_t>(kConfiguration, kEntrySizes | kEnable | kShutDown); !asked)
+        return asked;
+    return interrupts_.wait(kTimeout, [&] {
+        return bar_.read<std::uint32_t>(kStatus).transform(
+            [](std::uint32_t status) { return (status & kShutDownMask) == kShutDownDone; });
+    });
+}
+
+// A controller that doesn't stop must not reach the window when it is somebody else's memory.
+Result<void> Nvme::cut_off() {
+    return config_.read<std::uint16_t>(kPciCommand).and_then([&](std::uint16_t now) {
+        return config_.write<std::uint16_t>(kPciCommand,
+                                            static_cast<std::uint16_t>(now & ~kPciCommandMaster));
+    });
 }
 
 Result<void> Nvme::read_identity() {
@@ -146,12 +169,16 @@ Result<void> Nvme::read_identity() {
 }
 
 Result<void> Nvme::make_io_queues() {
+    NvmeCommand queues = command(kSetFeatures, 0);
+    queues.cdw10 = kFeatureQueues;
+    queues.cdw11 = 0;  // one of each, counted from zero
+    if (auto done = run(*admin_, queues, "ask for I/O queues"); !done) return done.error();
     io_.emplace(std::uint16_t{1}, page(2), kDoorbells + 2 * stride_, stride_);
     constexpr std::uint32_t kSize = (NvmeQueue::kEntries - 1) << 16;
     NvmeCommand create = command(kCreateCompletions, 0);
     create.prp1 = io_->completions().value;
     create.cdw10 = kSize | io_->id();
-    create.cdw11 = kContiguous | (interrupts_.enabled() ? kInterruptsOn | 1U << 16 : 0);
+    create.cdw11 = kContiguous | (interrupts_.vectors() > 0 ? kInterruptsOn : 0) | vector_of(*io_) << 16;
     if (auto done = run(*admin_, create, "create a completion queue"); !done) return done.error();
     create = command(kCreateSubmissions, 0);
     create.prp1 = io_->submissions().value;
@@ -160,29 +187,32 @@ Result<void> Nvme::make_io_queues() {
     return run(*admin_, create, "create a submission queue").transform([](const NvmeCompletion&) {});
 }
 
+// The admin queues' vector is 0, always; the others' where there is one more.
+unsigned Nvme::vector_of(const NvmeQueue& queue) const noexcept {
+    return queue.id() != 0 && interrupts_.vectors() > 1 ? 1 : 0;
+}
+
 Result<NvmeCompletion> Nvme::run(NvmeQueue& queue, const NvmeCommand& command, std::string_view what) {
     if (stopped_)
-        return Error::refused(ESHUTDOWN, compose("cannot ", what),
-                              "the controller was stopped after a time-out", "start the driver again");
+        return Error::refused(ESHUTDOWN, compose("cannot ", what), "the controller was stopped",
+                              "start the driver again");
     if (auto submitted = queue.submit(bar_, command); !submitted) return submitted.error();
     std::optional<NvmeCompletion> completion;
-    auto waited = interrupts_.wait(queue.id(), kTimeout, [&]() -> Result<bool> {
+    auto waited = interrupts_.wait(vector_of(queue), kTimeout, [&]() -> Result<bool> {
         auto taken = queue.take(bar_);
         if (!taken) return taken.error();
         completion = *taken;
         return completion.has_value();
     });
     if (!waited) {
-        stopped_ = true;
-        (void)enable(false);
+        io_.reset();  // nothing to shut down in order
+        (void)stop();
         return waited.error().within(compose("cannot ", what));
     }
-    if (const unsigned status = completion->status >> 1; status != 0)
-        return Error::refused(
-            EIO, compose("cannot ", what),
-            compose("the controller's status is ", Hex{status & 0x7ff}, " (type ", status >> 8 & 7, ")"),
-            "look the status up in the NVMe specification; 0x4 is a data transfer error: memory out of "
-            "reach");
+    if (const unsigned status = completion->status >> 1 & 0x7ff; status != 0)
+        return Error::refused(EIO, compose("cannot ", what),
+                              compose("the controller's status is ", Hex{status}, ": ", status_text(status)),
+                              "check that the memory is mapped for it, with the access it needs");
     return *completion;
 }
 
@@ -210,7 +240,14 @@ Result<void> Nvme::set_pages(NvmeCommand& command, Iova data, std::uint64_t leng
 }
 
 Result<void> Nvme::transfer(std::uint8_t opcode, std::uint64_t offset, Iova data, std::uint64_t length) {
+    return guarded(Operation::none, [&] { return try_transfer(opcode, offset, data, length); });
+}
+
+Result<void> Nvme::try_transfer(std::uint8_t opcode, std::uint64_t offset, Iova data, std::uint64_t length) {
     const std::string_view what = opcode == kRead ? "read from the namespace" : "write to the namespace";
+    if (stopped_)
+        return Error::refused(ESHUTDOWN, compose("cannot ", what), "the controller was stopped",
+                              "start the driver again");
     if (length == 0 || offset % block_size_ != 0 || length % block_size_ != 0 || data.value % 4 != 0)
         return Error::refused(EINVAL, compose("cannot ", what),
                               compose(Hex{offset}, "+", Hex{length}, " are no whole blocks"),
@@ -233,17 +270,26 @@ Result<void> Nvme::transfer(std::uint8_t opcode, std::uint64_t offset, Iova data
 }
 
 Result<std::string> Nvme::identify() {
-    return compose("NVMe ", model_, ", ", size_text(blocks_ * block_size_));
+    return guarded(Operation::none, [&]() -> Result<std::string> {
+        return compose("NVMe ", model_, ", ", size_text(blocks_ * block_size_));
+    });
 }
+
 Result<void> Nvme::read(std::uint64_t offset, Iova to, std::uint64_t length) {
     return transfer(kRead, offset, to, length);
 }
+
 Result<void> Nvme::write(std::uint64_t offset, Iova from, std::uint64_t length) {
     return transfer(kWrite, offset, from, length);
 }
 
 Result<void> Nvme::flush() {
-    return run(*io_, command(kFlush, kNamespace), "flush the namespace").transform([](const NvmeCompletion&) {
+    return guarded(Operation::none, [&]() -> Result<void> {
+        if (stopped_)
+            return Error::refused(ESHUTDOWN, "cannot flush the namespace", "the controller was stopped",
+                                  "start the driver again");
+        return run(*io_, command(kFlush, kNamespace), "flush the namespace")
+            .transform([](const NvmeCompletion&) {});
     });
 }
 

@@ -9,8 +9,10 @@
 // All memory that the controller uses of its own lies in the window: admin queues, I/O queues, a page for identify data
 // and one for lists of pages. As a Driver it reads from memory to the start of the namespace and writes it from there.
 //
-// A command that isn't answered in time may still be carried out: the controller is stopped, which ends its DMA,
-// before the call returns ETIMEDOUT; afterwards every call fails with ESHUTDOWN.
+//     enable() -> admin queues -> identify -> I/O queues -> commands ... -> shut down -> disable
+//
+// A command that isn't answered in time may still be carried out: the controller is stopped before the call returns
+// ETIMEDOUT, or, where it doesn't stop, forbidden all DMA (bus mastering); afterwards every call fails with ESHUTDOWN.
 //
 // Threads: one at a time.
 #pragma once
@@ -25,10 +27,15 @@ class Nvme final : public Driver {
 public:
     static constexpr Kind kKind{.name = "nvme", .dma_bits = 64, .window_bytes = 6 * NvmeQueue::kPage};
 
-    // Resets the controller. ENODEV: the namespace is missing; EINVAL: the window; EIO: the controller failed.
+    // Resets the controller. ENODEV: the namespace is missing; EINVAL: the window; EOPNOTSUPP: it wants larger pages or
+    // smaller queues; EIO: it failed; ETIMEDOUT.
     static Result<std::unique_ptr<Nvme>> start(const vfio::Device& device, Window window);
-    Nvme(vfio::Region bar, Interrupts interrupts, Window window) noexcept;
+    Nvme(vfio::Region bar, vfio::Region config, Interrupts interrupts, Window window) noexcept;
     ~Nvme() override;
+
+    // Shuts the controller down: what it caches is on the medium, and it uses no memory any more. The destructor does
+    // it otherwise.
+    Result<void> stop();
 
     Result<std::string> identify() override;
     bool keeps_what_it_reads() const noexcept override { return true; }
@@ -46,15 +53,21 @@ public:
 
 private:
     Result<void> bring_up();
+    Result<void> check_abilities();
     Result<void> enable(bool on);
+    Result<void> shut_down();
+    Result<void> cut_off();
     Result<void> make_io_queues();
     Result<void> read_identity();
     Result<void> transfer(std::uint8_t opcode, std::uint64_t offset, Iova data, std::uint64_t length);
+    Result<void> try_transfer(std::uint8_t opcode, std::uint64_t offset, Iova data, std::uint64_t length);
     Result<void> set_pages(NvmeCommand& command, Iova data, std::uint64_t length) const;
     Result<NvmeCompletion> run(NvmeQueue& queue, const NvmeCommand& command, std::string_view what);
+    unsigned vector_of(const NvmeQueue& queue) const noexcept;
     Window page(unsigned number) const noexcept;
 
     vfio::Region bar_;
+    vfio::Region config_;
     Interrupts interrupts_;
     const Window window_;
     std::uint64_t stride_ = 4;

@@ -2,7 +2,11 @@
 #include "drivers/nvme_queue.hpp"
 
 #include <atomic>
+#include <cerrno>
 #include <cstring>
+
+#include "error/compose.hpp"
+#include "error/guarded.hpp"
 
 namespace iommufd::inline v0_1::drivers {
 
@@ -12,11 +16,10 @@ NvmeQueue::NvmeQueue(std::uint16_t id, Window window, std::uint64_t doorbell, st
 }
 
 Result<void> NvmeQueue::submit(const vfio::Region& bar, NvmeCommand command) {
-    command.id = next_id_++;
+    command.id = ++last_id_;
     std::memcpy(window_.memory + tail_ * sizeof command, &command, sizeof command);
     tail_ = static_cast<std::uint16_t>((tail_ + 1) % kEntries);
-    // The command is in memory before the controller hears of it.
-    std::atomic_thread_fence(std::memory_order_release);
+    // A register is written after what is stored in memory (region.hpp): the controller finds the command.
     return bar.write<std::uint32_t>(doorbell_, tail_);
 }
 
@@ -31,6 +34,12 @@ Result<std::optional<NvmeCompletion>> NvmeQueue::take(const vfio::Region& bar) {
     head_ = static_cast<std::uint16_t>((head_ + 1) % kEntries);
     if (head_ == 0) phase_ ^= 1;
     if (auto rung = bar.write<std::uint32_t>(doorbell_ + stride_, head_); !rung) return rung.error();
+    if (completion.command_id != last_id_)
+        return guarded(Operation::none, [&]() -> Result<std::optional<NvmeCompletion>> {
+            return Error::refused(EIO, "cannot take the controller's answer",
+                                  compose("it is for command ", completion.command_id, ", not ", last_id_),
+                                  "reset the device");
+        });
     return std::optional(completion);
 }
 

@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //
-// A pair of NVMe queues: commands go into the submission queue, answers come out of the completion queue, whose entries
-// carry a phase bit that changes with each round.
+// A pair of NVMe queues. Commands go into the submission queue, whose new end the doorbell tells; answers come out
+// of the completion queue, whose entries carry a phase bit that changes with each round, so that no index of the
+// controller has to be read.
+//
+//     submit: entry[tail] = command; doorbell = ++tail       take: entry[head].phase == ours? doorbell = ++head
+//
+// Threads: one at a time.
 #pragma once
 
 #include <cstddef>
@@ -57,7 +62,7 @@ public:
 
     // One command is under way at a time.
     Result<void> submit(const vfio::Region& bar, NvmeCommand command);
-    // The answer to it, once it is there.
+    // The answer to it, once it is there. EIO: it answers something else.
     Result<std::optional<NvmeCompletion>> take(const vfio::Region& bar);
 
 private:
@@ -68,7 +73,7 @@ private:
     std::uint16_t tail_ = 0;
     std::uint16_t head_ = 0;
     std::uint16_t phase_ = 1;
-    std::uint16_t next_id_ = 0;
+    std::uint16_t last_id_ = 0;
 };
 
 }  // namespace iommufd::inline v0_1::drivers

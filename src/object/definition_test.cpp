@@ -269,7 +269,7 @@ TEST(Definition, AnErrorStaysOnOneLineWhateverIsInIt) {
     for (const std::string& text :
          {std::string("iommufd,id=a\nb"), std::string("io\nmmufd,id=a"), std::string("\n"),
           std::string("iommufd,id=a,k\ny=v"), std::string("iommufd,id=a,fd=\x1b[31m\r\n"), std::string("{\n"),
-          std::string(10000, 'x')}) {
+          std::string(10000, 'x'), std::string(79, 'x') + "\xc3\xa4\xc3\xa4"}) {
         const auto result = parse(Option::object, text);
         ASSERT_FALSE(result);
         EXPECT_THAT(result.error().line(), Not(HasSubstr("\n")));

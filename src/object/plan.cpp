@@ -2,6 +2,7 @@
 #include "object/plan.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 
 #include "error/compose.hpp"
@@ -30,28 +31,32 @@ public:
     }
 
 private:
-    const Definition* find(std::string_view id) const {
-        const auto fresh = std::ranges::find(definitions_, id, &Definition::id);
-        if (fresh != definitions_.end()) return &*fresh;
-        const auto old =
+    // The place of the first definition with the id; their number: there is none.
+    std::size_t index_of(std::string_view id) const {
+        return static_cast<std::size_t>(std::ranges::find(definitions_, id, &Definition::id) -
+                                        definitions_.begin());
+    }
+    const Definition* find_known(std::string_view id) const {
+        const auto found =
             std::ranges::find_if(known_, [&](const Known& object) { return object.definition->id == id; });
-        return old == known_.end() ? nullptr : old->definition;
+        return found == known_.end() ? nullptr : found->definition;
+    }
+    const Definition* find(std::string_view id) const {
+        const std::size_t index = index_of(id);
+        return index < definitions_.size() ? &definitions_[index] : find_known(id);
     }
 
     Result<void> check_id_is_free(std::size_t index) const {
         const Definition& definition = definitions_[index];
-        const Definition* const other = [&]() -> const Definition* {
-            const auto old = std::ranges::find_if(
-                known_, [&](const Known& object) { return object.definition->id == definition.id; });
-            if (old != known_.end()) return old->definition;
-            const Definition* const first = find(definition.id);
-            return first == &definition ? nullptr : first;
-        }();
+        const std::size_t first = index_of(definition.id);
+        const Definition* const other = first < index ? &definitions_[first] : find_known(definition.id);
         if (!other) return {};
         return cannot_create(
             definition,
             compose("id=", definition.id, " is the id of ",
-                    other->type == definition.type ? "another " : "a ", other->type, " already"),
+                    other->type == definition.type ? compose("another ", other->type)
+                                                   : one_of_types(std::array{std::string_view(other->type)}),
+                    " already"),
             "give every object and device an id of its own", EEXIST);
     }
 
@@ -67,11 +72,9 @@ private:
             const std::string* const id =
                 property.kind == ValueKind::reference ? definition.find(property.key) : nullptr;
             if (!id) continue;
-            auto target = resolve(definition, property, *id);
-            if (!target) return target.error();
-            if (definitions_.data() <= *target && *target < definitions_.data() + definitions_.size())
-                if (auto added = add(static_cast<std::size_t>(*target - definitions_.data())); !added)
-                    return added;
+            if (auto good = check_target(definition, property, *id); !good) return good;
+            if (const std::size_t first = index_of(*id); first < definitions_.size())
+                if (auto added = add(first); !added) return added;
             step.uses.push_back(*id);
         }
         const Kind& kind = kind_of(type);
@@ -84,18 +87,19 @@ private:
         return {};
     }
 
-    Result<const Definition*> resolve(const Definition& definition, const PropertyInfo& property,
-                                      const std::string& id) const {
+    Result<void> check_target(const Definition& definition, const PropertyInfo& property,
+                              const std::string& id) const {
         const auto fits = [&](const Definition& candidate) {
             return std::ranges::find(property.words, candidate.type) != property.words.end();
         };
         const Definition* const target = find(id);
-        if (target && fits(*target)) return target;
+        if (target && fits(*target)) return {};
         if (target)
-            return cannot_create(definition,
-                                 compose("'", id, "' is ", one_of_types({{target->type}}), "; ", property.key,
-                                         "= wants ", one_of_types(property.words)),
-                                 compose("give ", property.key, "= the id of such an object"));
+            return cannot_create(
+                definition,
+                compose("'", id, "' is ", one_of_types(std::array{std::string_view(target->type)}), "; ",
+                        property.key, "= wants ", one_of_types(property.words)),
+                compose("give ", property.key, "= the id of such an object"));
         std::vector<std::string_view> ids;
         for (const Definition& candidate : definitions_)
             if (fits(candidate)) ids.push_back(candidate.id);

@@ -168,8 +168,13 @@ Error Registry::no_such_object(std::string_view id) const {
 }
 
 Error Registry::of_another_kind(std::string_view id) const {
-    return Error::refused(EINVAL, compose("cannot use ", call(entry(id)->definition)),
-                          "it is not of the kind that is asked for", "give the id of another object");
+    return guarded(Operation::none,
+                   [&]() -> Result<void> {
+                       return Error::refused(EINVAL, compose("cannot use ", call(entry(id)->definition)),
+                                             "it is not of the kind that is asked for",
+                                             "give the id of another object");
+                   })
+        .error();
 }
 
 Result<Handle> Registry::find(std::string_view id) const {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 #include "iommufd/object/registry.hpp"
 
+#include "iommufd/vfio/region.hpp"
 #include "object/testing.hpp"
 
 namespace iommufd::object {
@@ -115,6 +116,18 @@ TEST_F(RegistryTest, DeletionIsRefusedWhileTheProgramItselfUsesTheObject) {
         EXPECT_THAT(ids(), ElementsAre("iommufd0"));
     }
     registry_.remove("iommufd0").value();
+}
+
+TEST_F(RegistryTest, ADeviceStaysWhileTheProgramKeepsAPartOfItAndCanBeRemovedThen) {
+    create({kIommufd, kMemory, kSpace, kMapping, kEdu}).value();
+    {
+        const vfio::Region bar = registry_.get<vfio::Device>("edu0").value()->region(0).value();
+        EXPECT_EQ(registry_.remove("edu0").error().code(), EBUSY);
+        EXPECT_THAT(ids(), Contains("edu0"));
+        EXPECT_EQ(registry_.property("map0", "state").value(), "planned");  // it can do no more DMA
+    }
+    registry_.remove("edu0").value();
+    EXPECT_EQ(machine_.leaks().devices, 0U);
 }
 
 TEST_F(RegistryTest, ADevicesDeletionDetachesAndClosesItAndAMappingsUnmaps) {

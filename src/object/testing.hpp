@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <initializer_list>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,7 +24,7 @@
 namespace iommufd::inline v0_1::object::testing {
 
 // Each text is the argument of -object, or of -device where its type is a device's.
-inline std::vector<Definition> define(std::initializer_list<std::string_view> texts) {
+inline std::vector<Definition> define(const std::vector<std::string_view>& texts) {
     std::vector<Definition> definitions;
     for (const std::string_view text : texts) {
         const TypeInfo* const type = find_type(text.substr(0, text.find(',')));
@@ -51,11 +50,11 @@ protected:
         return ::testing::AssertionFailure() << leaks.text() << " left";
     }
 
-    Result<void> create(std::initializer_list<std::string_view> texts) {
+    Result<void> create(const std::vector<std::string_view>& texts) {
         return registry_.create(define(texts));
     }
     // The error line of definitions that are refused.
-    std::string refusal(std::initializer_list<std::string_view> texts) {
+    std::string refusal(const std::vector<std::string_view>& texts) {
         auto created = create(texts);
         return created ? "nothing was refused" : created.error().line();
     }

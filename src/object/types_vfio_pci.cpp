@@ -79,9 +79,11 @@ public:
         Result<void> detached;
         if (attachment_) detached = std::move(*attachment_).detach();
         attachment_.reset();
-        // Closes the device, which detaches and unbinds it whatever was said before.
-        device_.reset();
-        return detached;
+        // Closing detaches and unbinds it, whatever was said before.
+        auto closed = device_ ? std::move(*device_).destroy() : Result<void>();
+        const bool is_used = !closed && closed.error().code() == EBUSY;
+        if (!is_used) device_.reset();
+        return closed ? std::move(detached) : std::move(closed);
     }
     bool is_gone() const noexcept override { return !device_; }
 

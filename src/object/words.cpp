@@ -34,15 +34,19 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
 std::string quote(std::string_view text) {
     constexpr std::size_t kMost = 80;
     constexpr std::string_view kDigits = "0123456789abcdef";
+    const auto continues = [](char c) { return (static_cast<unsigned char>(c) & 0xc0U) == 0x80; };
+    std::size_t length = std::min(text.size(), kMost);
+    // Not within a character of UTF-8, which has at most three bytes more.
+    for (int i = 0; i < 3 && length < text.size() && continues(text[length]); ++i) --length;
     std::string quoted = "'";
-    for (const char c : text.substr(0, kMost)) {
+    for (const char c : text.substr(0, length)) {
         const auto byte = static_cast<unsigned char>(c);
         if (byte >= 0x20 && byte != 0x7f)
             quoted += c;
         else
             quoted.append("\\x").append({kDigits[byte >> 4], kDigits[byte & 0xf]});
     }
-    return quoted += text.size() > kMost ? "...'" : "'";
+    return quoted += text.size() > length ? "...'" : "'";
 }
 
 std::string list_text(const std::vector<std::string>& items, std::string_view last) {

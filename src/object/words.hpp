@@ -21,7 +21,8 @@ std::string list_text(const std::vector<std::string>& items, std::string_view la
 // "a,b,c", as the values of properties that are lists are written.
 std::string joined(const std::vector<std::string>& items);
 
-// The word that was probably meant: the one that goes on from there, or the nearest, if it is near. Empty: none.
+// The word that was probably meant: the one that goes on from there, or the nearest, if it is near. Empty:
+// none.
 std::string_view nearest(std::string_view word, const std::vector<std::string_view>& words);
 // "did you mean 'fd'?", or else `otherwise` and the words.
 std::string suggestion(std::string_view word, const std::vector<std::string_view>& words,

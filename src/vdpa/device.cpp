@@ -25,7 +25,7 @@ sys::Kernel& kernel_of(const Device::Options& options) noexcept {
 // The path that a descriptor was opened by, if there still is one.
 std::string name_of(sys::Kernel& kernel, int fd) {
     std::string path;
-    if (kernel.readlink(compose("/proc/self/fd/", fd).c_str(), path) < 0 || !path.starts_with("/dev/vhost"))
+    if (kernel.readlink(compose("/proc/self/fd/", fd).c_str(), path) < 0 || !path.starts_with("/dev/"))
         return compose("vhost-vdpa descriptor ", fd);
     return compose("vhost-vdpa ", path);
 }

@@ -74,7 +74,8 @@ Result<void> DeviceNode::take(bool given) {
     if (const int result = fd_.ioctl(kVdpaGetDeviceId, &device_id_); result < 0)
         return Error::refused(
             -result, compose("cannot use ", name_),
-            "it is not a vhost-vdpa device: it does not answer VHOST_VDPA_GET_DEVICE_ID",
+            result == -EBADF ? "the descriptor is not open in this process"
+                             : "it is not a vhost-vdpa device: it does not answer VHOST_VDPA_GET_DEVICE_ID",
             "pass /dev/vhost-vdpa-N, or a descriptor that was opened on it for reading and writing");
     const int result = fd_.ioctl(kSetOwner, nullptr);
     // Whether an owner that was set before is this process shows at the first message.

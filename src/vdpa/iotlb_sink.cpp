@@ -37,7 +37,8 @@ Result<void> IotlbSink::map(const dma::Piece& piece) {
         const Turn turn(*this);
         if (auto mended = mend({}); !mended) return mended.error().within(refusal(piece));
         if (auto entered = enter({&piece, 1}); !entered) return entered;
-        auto sent = send_all({&piece, 1});
+        // Guarded for itself: from here on an error must be followed by taking back.
+        auto sent = guarded(Operation::iotlb_update, [&] { return send_all({&piece, 1}); });
         if (sent) return sent;
         leave({&piece, 1});
         // Where Linux 7.3 maps by address and got nowhere, it takes back a range of no bytes: at IOVA 0 that
@@ -62,7 +63,7 @@ Result<void> IotlbSink::replay(std::span<const dma::Piece> pieces) {
         const Turn turn(*this);
         if (auto mended = mend({}); !mended) return mended.error().within(what);
         if (auto entered = enter(pieces); !entered) return entered;
-        auto sent = send_all(pieces);
+        auto sent = guarded(Operation::iotlb_update, [&] { return send_all(pieces); });
         if (sent) return sent;
         // Which of them the device has is unknown: everything goes, and what was there before comes back.
         leave(pieces);

@@ -86,7 +86,7 @@ TEST_F(IotlbSink, PinsInOneMessageWhereThereAreNoBatches) {
 
 TEST_F(IotlbSink, UnmapsAllPiecesOfARangeInOneMessage) {
     open();
-    for (const std::uint64_t iova : {0x1000, 0x4000, 0x9000}) sink().map(piece(iova, 0x1000)).value();
+    for (const std::uint64_t iova : {0x1000U, 0x4000U, 0x9000U}) sink().map(piece(iova, 0x1000)).value();
     kernel_.messages();
     EXPECT_EQ(sink().unmap({Iova{0}, Iova{0x8fff}}).value(), 0x2000U);
     EXPECT_THAT(kernel_.messages(), ElementsAre("INVALIDATE 0x1000+0x4000"));
@@ -128,7 +128,7 @@ TEST_F(IotlbSink, SaysWhatTheKernelWouldNot) {
 TEST_F(IotlbSink, KnowsHowManyEntriesTheTableHas) {
     kernel_.kernel_entries = 3;
     open();
-    for (const std::uint64_t iova : {0x1000, 0x3000, 0x5000}) sink().map(piece(iova, 0x1000)).value();
+    for (const std::uint64_t iova : {0x1000U, 0x3000U, 0x5000U}) sink().map(piece(iova, 0x1000)).value();
     kernel_.messages();
     expect_refused(ENOSPC, piece(0x7000, 0x1000), "takes 3 entries");
 }
@@ -336,7 +336,6 @@ TEST_P(IotlbSinkFaults, NothingIsLostOrLeftWhicheverCallFails) {
                 if (opened) device.emplace(*std::move(opened));
                 return opened;
             });
-            // A fault of the probe itself can make a device that uses addresses pass for one that pins.
             dma::Sink& sink = *device->attachable()->sink();
             const auto expect = [&](std::uint64_t bytes) {
                 EXPECT_EQ(bytes_in(inner.device_table()), bytes) << "call " << n;
@@ -364,7 +363,8 @@ TEST_P(IotlbSinkFaults, NothingIsLostOrLeftWhicheverCallFails) {
 INSTANTIATE_TEST_SUITE_P(Each, IotlbSinkFaults,
                          testing::Values(Walk{true, false, EIO}, Walk{true, true, EIO},
                                          Walk{false, false, EIO}, Walk{false, true, EIO},
-                                         Walk{true, false, ENOMEM}, Walk{false, false, ENOMEM}));
+                                         Walk{true, false, ENOMEM}, Walk{false, false, ENOMEM},
+                                         Walk{true, false, EFAULT}, Walk{false, false, EFAULT}));
 
 // Never short of memory itself, as a kernel isn't for its caller's sake.
 class CalmVhost final : public FakeVhost {
@@ -399,6 +399,33 @@ TEST(IotlbSinkMemory, NothingIsLeftWhicheverAllocationFails) {
         (void)sink.unmap({Iova{0}, Iova{~0ULL}});
         EXPECT_THAT(kernel.device_table(), IsEmpty()) << "allocation " << n;
         sink.replay(pieces).value();
+    }
+}
+
+TEST(IotlbSinkMemory, ARefusalIsTakenBackWithoutMemoryForItsWords) {
+    if (!AllocationFaults::available()) GTEST_SKIP() << "allocations can't be failed here";
+    for (const bool uses_addresses : {true, false}) {
+        for (std::uint64_t n = 1;; ++n) {
+            CalmVhost kernel;
+            kernel.uses_addresses = uses_addresses;
+            auto device = Device::open("/dev/vhost-vdpa-0", {.kernel = &kernel}).value();
+            dma::Sink& sink = *device.attachable()->sink();
+            sink.map(piece(0x1000, 0x1000)).value();
+            const std::vector<Piece> pieces{piece(0x10000, 0x4000), piece(0x20000, 0x4000, 0x5000)};
+            kernel.bad_addresses = {0x5000};
+            const bool struck = [&] {
+                AllocationFaults::Armed armed(n);
+                EXPECT_FALSE(sink.map(pieces[1]));
+                EXPECT_FALSE(sink.replay(pieces));
+                return armed.struck();
+            }();
+            kernel.bad_addresses.clear();
+            sink.map(piece(0x8000, 0x1000)).value();
+            EXPECT_THAT(kernel.device_table(),
+                        UnorderedElementsAre(Pair(0x1000, 0x1000), Pair(0x8000, 0x1000)))
+                << "allocation " << n;
+            if (!struck) break;
+        }
     }
 }
 

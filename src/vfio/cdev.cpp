@@ -11,6 +11,7 @@
 #include "iommufd/vfio/device.hpp"
 #include "uapi/vfio.hpp"
 #include "vfio/device_node.hpp"
+#include "vfio/explain_bind.hpp"
 #include "vfio/sysfs.hpp"
 
 namespace iommufd::inline v0_1::vfio {
@@ -48,18 +49,23 @@ std::string folder_of(sys::Kernel& kernel, dev_t number) {
     return compose("/sys/", std::string_view(target).substr(start, end - start));
 }
 
-// What the errno of a bind means for this device: the kernel has one number for several reasons.
-Error explain_bind(sys::Kernel& kernel, const std::string& name, const std::string& folder, int code) {
-    const std::string what = compose("cannot bind ", name);
-    const std::vector<std::string> spoiling =
-        folder.empty() ? std::vector<std::string>() : spoilers(kernel, folder);
-    if (!spoiling.empty() && (code == EBUSY || code == EPERM || code == EINVAL)) {
-        std::string list;
-        for (const std::string& member : spoiling) list += compose(list.empty() ? "" : ", ", member);
-        return Error::refused(code, what, compose("its IOMMU group is not viable: ", list),
-                              "bind those to vfio-pci as well, or to no driver");
+// A descriptor that is a VFIO device's, and not bound yet: the kernel refuses every ioctl before the bind with
+// EINVAL, and other files don't know this one.
+Result<void> check_unbound(const sys::Fd& fd) {
+    const std::string what = compose("cannot use descriptor ", fd.number(), " as a VFIO device");
+    abi::DeviceInfo info{};
+    info.argsz = sizeof info;
+    switch (const int result = fd.ioctl(abi::kDeviceGetInfo, &info)) {
+        case -EINVAL:
+            return {};
+        case 0:
+            return Error::refused(EBUSY, what, "it is bound already, or was opened through its group",
+                                  "open /dev/vfio/devices/vfioN again, and pass that");
+        default:
+            return Error::refused(result == -ENOTTY ? ENODEV : -result, what,
+                                  "it does not answer as one that VFIO opened",
+                                  "pass a descriptor of /dev/vfio/devices/vfioN");
     }
-    return failed(Operation::vfio_bind, code, [&] { return what; });
 }
 
 }  // namespace
@@ -87,16 +93,22 @@ Result<Cdev> Cdev::open(std::string_view where, Options options) {
         sys::Kernel& kernel = kernel_of(options);
         auto folder = device_folder(kernel, where);
         if (!folder) return folder.error();
-        auto node = device_node(kernel, *folder);
-        if (!node) return node.error();
+        auto file = device_file(kernel, *folder);
+        if (!file) return file.error();
         auto state = std::make_unique<State>();
         state->name = device_name(kernel, *folder);
         state->translated = !is_noiommu(kernel, *folder);
         state->folder = std::move(*folder);
-        state->fd = sys::Fd(kernel, kernel.open(node->c_str(), O_RDWR));
-        if (!state->fd)
-            return failed(Operation::vfio_open, -state->fd.number(),
-                          [&] { return compose("cannot open ", *node, " of ", state->name); });
+        state->fd = sys::Fd(kernel, kernel.open(file->path.c_str(), O_RDWR));
+        const auto what = [&] { return compose("cannot open ", file->path, " of ", state->name); };
+        if (!state->fd) return failed(Operation::vfio_open, -state->fd.number(), what);
+        sys::FileStatus status{};
+        if (const int result = kernel.fstat(state->fd.number(), status); result < 0)
+            return failed(Operation::vfio_open, -result, what);
+        if (!S_ISCHR(status.mode) || status.device != file->number)
+            return Error::refused(ENXIO, what(), "it is another device than the one that sysfs names",
+                                  compose("make the node again with the number ", major(file->number), ":",
+                                          minor(file->number)));
         return Cdev(std::move(state));
     });
 }
@@ -115,6 +127,7 @@ Result<Cdev> Cdev::from(AdoptFd fd, Options options) {
                 result < 0 ? -result : ENODEV, compose("descriptor ", owned.number(), " is no VFIO device"),
                 result < 0 ? "it is not open" : "it is no character device",
                 "pass a descriptor that was opened on /dev/vfio/devices/vfioN, for reading and writing");
+        if (auto unbound = check_unbound(owned); !unbound) return unbound.error();
         auto state = std::make_unique<State>();
         state->folder = folder_of(kernel, status.device);
         state->name = !options.name.empty()    ? options.name
@@ -155,20 +168,13 @@ Result<Device> Cdev::bind(const Backend& backend, const VfToken* token) {
                                   "device and iommufd belong to two kernels", "open both on the same one");
         auto user = backend.connect(state->name);
         if (!user) return user.error();
-        abi::DeviceBindIommufd command{
-            .argsz = sizeof command,
-            .flags = token ? abi::kBindToken : 0,
-            .iommufd = user->context()->fd().number(),
-            .out_devid = 0,
-            .token_uuid_ptr = token ? reinterpret_cast<std::uintptr_t>(token->data()) : 0};
-        // Kernels before 6.17 know a shorter struct.
-        if (!token) command.argsz = offsetof(abi::DeviceBindIommufd, token_uuid_ptr);
-        if (const int result = state->fd.ioctl(abi::kDeviceBindIommufd, &command); result < 0)
-            return explain_bind(kernel, state->name, state->folder, -result);
-        auto node = std::make_shared<DeviceNode>(std::move(*user), std::move(state->fd),
-                                                 DeviceId{command.out_devid}, state->name, state->translated);
+        // From here on the node closes the device's file before the user leaves the iommufd.
+        const auto node = std::make_shared<DeviceNode>(std::move(*user), std::move(state->fd), state->name,
+                                                       state->translated);
+        if (const int result = node->bind(token); result < 0)
+            return explain_bind(kernel, state->name, state->folder, token != nullptr, -result);
         if (auto started = node->start(); !started) return started.error();
-        return Device(std::move(node));
+        return Device(node);
     });
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 #include "iommufd/vfio/device.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -34,12 +35,12 @@ int Device::fd() const noexcept { return node_->fd().number(); }
 const DeviceInfo& Device::info() const noexcept { return node_->info(); }
 void Device::set_dma_bits(unsigned bits) const noexcept { node_->set_dma_bits(bits); }
 
-Result<HwptId> Device::attach(PageTableId table) const { return node_->attach(table, nullptr); }
+Result<HwptId> Device::attach(PageTableId table) const { return node_->attach(table, Pasid()); }
 Result<HwptId> Device::attach(PageTableId table, std::uint32_t pasid) const {
-    return node_->attach(table, &pasid);
+    return node_->attach(table, Pasid(pasid));
 }
-Result<void> Device::detach() const { return node_->detach(nullptr); }
-Result<void> Device::detach(std::uint32_t pasid) const { return node_->detach(&pasid); }
+Result<void> Device::detach() const { return node_->detach(Pasid()); }
+Result<void> Device::detach(std::uint32_t pasid) const { return node_->detach(Pasid(pasid)); }
 
 Result<void> Device::enable() const {
     auto config = region(abi::kPciConfig);
@@ -53,6 +54,12 @@ Result<void> Device::enable() const {
 Result<IrqInfo> Device::irq_info(Irq irq) const { return node_->irq_info(irq); }
 
 Result<void> Device::set_irqs(Irq irq, std::uint32_t first, std::span<const int> eventfds) const {
+    // To the kernel no vector at all would mean something else.
+    if (eventfds.empty())
+        return guarded(Operation::vfio_set_irqs, [&]() -> Result<void> {
+            return Error::refused(EINVAL, compose("cannot set the interrupts of ", name()),
+                                  "no eventfd was given", "pass one for each vector");
+        });
     return node_->set_irqs(abi::kIrqSetDataEventfd | abi::kIrqSetTrigger, irq, first,
                            static_cast<std::uint32_t>(eventfds.size()), eventfds, "set the interrupts");
 }
@@ -69,6 +76,11 @@ Result<void> Device::mask(Irq irq, std::uint32_t vector) const {
 Result<void> Device::unmask(Irq irq, std::uint32_t vector) const {
     return node_->set_irqs(abi::kIrqSetDataNone | abi::kIrqSetUnmask, irq, vector, 1, {},
                            "unmask an interrupt");
+}
+
+Result<void> Device::set_unmask_eventfd(Irq irq, int eventfd) const {
+    return node_->set_irqs(abi::kIrqSetDataEventfd | abi::kIrqSetUnmask, irq, 0, 1, {&eventfd, 1},
+                           "set the unmasking eventfd");
 }
 
 Result<void> Device::trigger(Irq irq, std::uint32_t vector) const {
@@ -106,14 +118,17 @@ Result<std::vector<ResetPeer>> Device::reset_peers() const {
             break;
         }
         std::vector<ResetPeer> peers;
-        for (std::uint32_t i = 0; i < header.count; ++i) {
+        for (std::uint32_t i = 0; i < std::min<std::size_t>(header.count, found.size()); ++i) {
             abi::PciDependentDevice device;
             std::memcpy(&device, buffer.data() + sizeof header + i * sizeof device, sizeof device);
             const PciAddress address{.domain = device.segment,
                                      .bus = device.bus,
                                      .device = static_cast<unsigned>(device.devfn >> 3),
                                      .function = device.devfn & 7U};
-            peers.push_back({.address = address.text(), .owned = device.devid != abi::kDevidNotOwned});
+            const bool owned = device.devid != abi::kDevidNotOwned;
+            peers.push_back({.address = address.text(),
+                             .owned = owned,
+                             .id = owned ? DeviceId{device.devid} : DeviceId{}});
         }
         return peers;
     });
@@ -122,8 +137,37 @@ Result<std::vector<ResetPeer>> Device::reset_peers() const {
 Result<void> Device::hot_reset() const {
     // With devices opened as cdevs the list of groups is empty: the iommufd proves the ownership.
     abi::PciHotReset command{.argsz = sizeof command, .flags = 0, .count = 0};
-    return node_->call(Operation::vfio_hot_reset, abi::kDevicePciHotReset, &command, "reset the bus")
-        .transform([](int) {});
+    const int result = node_->ioctl(abi::kDevicePciHotReset, &command);
+    if (result >= 0) return {};
+    return guarded(Operation::vfio_hot_reset, [&]() -> Result<void> {
+        std::string what = compose("cannot reset the bus of ", name());
+        const auto peers = result == -EINVAL ? reset_peers() : std::vector<ResetPeer>();
+        std::string strangers;
+        if (peers)
+            for (const ResetPeer& peer : *peers)
+                if (!peer.owned) strangers += compose(strangers.empty() ? "" : ", ", peer.address);
+        if (strangers.empty()) return Error(Operation::vfio_hot_reset, -result, std::move(what));
+        return Error::refused(
+            EINVAL, std::move(what),
+            compose("it would also reset ", strangers, ", not bound to '", node_->context()->label(), "'"),
+            "bind those to the same iommufd first");
+    });
+}
+
+Result<void> Device::destroy() && {
+    if (!node_) return {};
+    // The handle itself holds two.
+    if (const long others = node_.use_count() - 2; others > 0)
+        return guarded(Operation::close, [&]() -> Result<void> {
+            return Error::refused(
+                EBUSY, compose("cannot close ", name()),
+                compose(others, others == 1 ? " space or region keeps it" : " spaces or regions keep it"),
+                "detach it first, or let the handle go: the device follows the last of them");
+        });
+    auto closed = node_->close();
+    node_.reset();
+    attachable_.reset();
+    return closed;
 }
 
 }  // namespace iommufd::inline v0_1::vfio

@@ -4,20 +4,56 @@
 #include <sys/eventfd.h>
 
 #include <cerrno>
+#include <cstddef>
 #include <cstring>
 
 #include "error/compose.hpp"
 #include "error/guarded.hpp"
-#include "iommufd/vfio/features.hpp"
+#include "iommufd/core/hw_info.hpp"
 #include "uapi/vfio.hpp"
 
 namespace iommufd::inline v0_1::vfio {
 
 namespace abi = uapi::vfio;
 
-DeviceNode::DeviceNode(User user, sys::Fd fd, DeviceId id, std::string name, bool translated)
-    : user_(std::move(user)), fd_(std::move(fd)), id_(id), name_(std::move(name)) {
+DeviceNode::DeviceNode(User user, sys::Fd fd, std::string name, bool translated)
+    : user_(std::move(user)),
+      name_(std::move(name)),
+      fd_(std::move(fd)),
+      attachments_(*user_.context(), fd_, name_) {
     info_.translated = translated;
+}
+
+// The kernel ends a device's DMA before it detaches it, when the file is closed: so nothing is detached one
+// by one here, which would let a running device fault.
+DeviceNode::~DeviceNode() {
+    if (auto closed = close(); !closed) context()->notice(Severity::error, closed.error());
+}
+
+Result<void> DeviceNode::close() noexcept {
+    if (!fd_) return {};
+    const bool owed = attachments_.end();
+    const int result = fd_.close();
+    // What could not be detached is now, and what it kept from being destroyed can be.
+    if (owed) (void)context()->retry_releases();
+    if (result < 0)
+        return failed(Operation::close, -result,
+                      [&] { return compose("closing ", name_, " reported a failure"); });
+    return {};
+}
+
+int DeviceNode::bind(const VfToken* token) noexcept {
+    abi::DeviceBindIommufd command{
+        .argsz = sizeof command,
+        .flags = token ? abi::kBindToken : 0,
+        .iommufd = context()->fd().number(),
+        .out_devid = 0,
+        .token_uuid_ptr = token ? reinterpret_cast<std::uintptr_t>(token->data()) : 0};
+    // Kernels without tokens know a shorter struct.
+    if (!token) command.argsz = offsetof(abi::DeviceBindIommufd, token_uuid_ptr);
+    const int result = ioctl(abi::kDeviceBindIommufd, &command);
+    id_ = DeviceId{command.out_devid};
+    return result;
 }
 
 Result<int> DeviceNode::call(Operation operation, unsigned long request, void* argument,
@@ -47,8 +83,9 @@ Result<void> DeviceNode::start() {
 Result<void> DeviceNode::arm(Irq irq, sys::Fd& eventfd) const {
     const auto info = irq_info(irq);
     // An index that the device doesn't have is no failure: it then never calls.
-    if (!info || info->count == 0) return {};
-    sys::Fd made(fd_.kernel(), ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    if (!info && info.error().code() != EINVAL) return info.error();
+    if (!info || info->count == 0 || !info->eventfd) return {};
+    sys::Fd made(kernel(), ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     if (!made)
         return failed(Operation::vfio_set_irqs, errno,
                       [&] { return compose("cannot make an eventfd for ", name_); });
@@ -114,26 +151,29 @@ bool DeviceNode::has_feature(std::uint32_t index, std::uint32_t use) const noexc
     return ioctl(abi::kDeviceFeature, &probe) >= 0;
 }
 
-Result<HwptId> DeviceNode::attach(PageTableId table, const std::uint32_t* pasid) {
-    abi::DeviceAttachIommufdPt command{.argsz = sizeof command,
-                                       .flags = pasid ? abi::kAttachPasid : 0,
-                                       .pt_id = table.value,
-                                       .pasid = pasid ? *pasid : 0};
-    if (const int result = ioctl(abi::kDeviceAttachIommufdPt, &command); result < 0)
-        return failed(Operation::vfio_attach, -result, [&] {
-            return compose("cannot attach ", name_, pasid ? compose(" (PASID ", *pasid, ")") : std::string(),
-                           " to page table ", table.value, " of '", context()->label(), "'");
-        });
-    return HwptId{command.pt_id};
+Result<HwptId> DeviceNode::attach(PageTableId table, Pasid pasid) {
+    if (pasid)
+        if (auto good = check_pasid(table, *pasid); !good) return good.error();
+    return attachments_.attach(table, pasid);
 }
 
-Result<void> DeviceNode::detach(const std::uint32_t* pasid) {
-    abi::DeviceDetachIommufdPt command{
-        .argsz = sizeof command, .flags = pasid ? abi::kAttachPasid : 0, .pasid = pasid ? *pasid : 0};
-    if (const int result = ioctl(abi::kDeviceDetachIommufdPt, &command); result < 0)
-        return failed(Operation::vfio_detach, -result,
-                      [&] { return compose("cannot detach ", name_, ", which closing it will"); });
-    return {};
+// The kernel attaches a PASID of a device that has none, and does nothing; and takes PASID 0 for the device.
+Result<void> DeviceNode::check_pasid(PageTableId table, std::uint32_t pasid) const {
+    return guarded(Operation::vfio_attach, [&]() -> Result<void> {
+        const auto info = core::hw_info(core::Context(context()), id_);
+        if (!info) return info.error();
+        const std::string what =
+            compose("cannot attach ", name_, " (PASID ", pasid, ") to page table ", table.value);
+        if (info->max_pasid_log2 == 0)
+            return Error::refused(EOPNOTSUPP, what, "the device, or its IOMMU, has no PASIDs",
+                                  "attach without a PASID");
+        if (pasid == 0 || pasid >> info->max_pasid_log2 != 0)
+            return Error::refused(
+                EINVAL, what,
+                compose("its PASIDs are those from 1 to ", (std::uint64_t{1} << info->max_pasid_log2) - 1),
+                "choose one of them");
+        return {};
+    });
 }
 
 Result<void> DeviceNode::start_dirty(std::span<const Range> ranges, std::uint64_t page_size) {
@@ -158,10 +198,12 @@ Result<void> DeviceNode::stop_dirty() {
 }
 
 Result<void> DeviceNode::read_dirty(Range range, std::uint64_t page_size, std::span<std::uint64_t> bitmap) {
-    if (page_size == 0 || range.length() == 0 || bitmap.size() * 64 < range.length() / page_size)
+    // The last page may be a part of one; and a range of all 2^64 addresses has a length of 0.
+    if (page_size == 0 || range.length() == 0 || bitmap.size() < (range.length() - 1) / page_size / 64 + 1)
         return guarded(Operation::vfio_feature, [&]() -> Result<void> {
             return Error::refused(EINVAL, compose("cannot read the DMA log of ", name_),
-                                  "the bitmap has too few bits", "pass a bit for each page of the range");
+                                  "the bitmap has too few bits, or the range has no length that can be told",
+                                  "pass a bit for each page of the range");
         });
     abi::FeatureDmaLoggingReport report{.iova = range.first.value,
                                         .length = range.length(),

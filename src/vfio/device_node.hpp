@@ -6,14 +6,19 @@
 #include "core/node.hpp"
 #include "iommufd/vfio/device.hpp"
 #include "sys/fd.hpp"
+#include "vfio/attachments.hpp"
 
 namespace iommufd::inline v0_1::vfio {
 
 // A bound device, shared by its handle, its regions and the Space that it is attached to.
 class DeviceNode final : public dma::Attachable, public dma::IommuDevice, public dma::DirtySource {
 public:
-    DeviceNode(User user, sys::Fd fd, DeviceId id, std::string name, bool translated);
+    // Made before it is bound, so that nothing but the kernel can refuse after that.
+    DeviceNode(User user, sys::Fd fd, std::string name, bool translated);
+    ~DeviceNode() override;
 
+    // VFIO_DEVICE_BIND_IOMMUFD: 0 or a negative errno.
+    int bind(const VfToken* token) noexcept;
     // Reads what the device is, and arms the interrupts by which the kernel and the device call for
     // attention.
     Result<void> start();
@@ -25,15 +30,16 @@ public:
 
     DeviceId id() const noexcept override { return id_; }
     const std::shared_ptr<core::ContextNode>& context() const noexcept override { return user_.context(); }
-    Result<HwptId> attach(PageTableId table) override { return attach(table, nullptr); }
-    Result<void> detach() override { return detach(nullptr); }
+    Result<HwptId> attach(PageTableId table) override { return attach(table, Pasid()); }
+    Result<void> detach() override { return detach(Pasid()); }
 
     Result<void> start_dirty(std::span<const Range> ranges, std::uint64_t page_size) override;
     Result<void> stop_dirty() override;
     Result<void> read_dirty(Range range, std::uint64_t page_size, std::span<std::uint64_t> bitmap) override;
 
-    Result<HwptId> attach(PageTableId table, const std::uint32_t* pasid);
-    Result<void> detach(const std::uint32_t* pasid);
+    // EINVAL, EOPNOTSUPP: the device has no such PASID.
+    Result<HwptId> attach(PageTableId table, Pasid pasid);
+    Result<void> detach(Pasid pasid) { return attachments_.detach(pasid); }
 
     // 0 or more, or a negative errno.
     int ioctl(unsigned long request, void* argument) const { return fd_.ioctl(request, argument); }
@@ -48,7 +54,11 @@ public:
                           std::span<const int> eventfds, std::string_view what) const;
     Result<IrqInfo> irq_info(Irq irq) const;
 
+    // Once; the destructor does it otherwise. Detaches and unbinds the device and ends its interrupts.
+    Result<void> close() noexcept;
+
     const sys::Fd& fd() const noexcept { return fd_; }
+    sys::Kernel& kernel() const noexcept { return context()->kernel(); }
     const DeviceInfo& info() const noexcept { return info_; }
     int request_fd() const noexcept { return request_.number(); }
     int error_fd() const noexcept { return error_.number(); }
@@ -56,14 +66,16 @@ public:
 
 private:
     Result<void> arm(Irq irq, sys::Fd& eventfd) const;
+    Result<void> check_pasid(PageTableId table, std::uint32_t pasid) const;
 
     // In this order: the device's file closes, which unbinds it, before the user leaves the iommufd.
     User user_;
+    const std::string name_;
     sys::Fd request_;
     sys::Fd error_;
     sys::Fd fd_;
-    const DeviceId id_;
-    const std::string name_;
+    Attachments attachments_;
+    DeviceId id_;
     DeviceInfo info_{};
     bool logs_dma_ = false;
     std::atomic<unsigned> dma_bits_ = 64;

@@ -66,6 +66,10 @@ Result<std::uint64_t> migration_data_size(const Device& device) {
         .transform([&](int) { return data.stop_copy_length; });
 }
 
+Result<void> use_precopy_info_v2(const Device& device) {
+    return set(device, abi::kFeatureMigPrecopyInfoV2, "use the newer pre-copy information");
+}
+
 Result<PrecopyInfo> precopy_info(const Device& device, int data) {
     abi::PrecopyInfo info{};
     info.argsz = sizeof info;
@@ -74,7 +78,9 @@ Result<PrecopyInfo> precopy_info(const Device& device, int data) {
         return failed(Operation::vfio_precopy_info, -result, [&] {
             return compose("cannot tell how much of ", device.name(), " is still to be copied");
         });
-    return PrecopyInfo{.initial_bytes = info.initial_bytes, .dirty_bytes = info.dirty_bytes};
+    return PrecopyInfo{.initial_bytes = info.initial_bytes,
+                       .dirty_bytes = info.dirty_bytes,
+                       .again = (info.flags & abi::kPrecopyInfoReinit) != 0};
 }
 
 Result<void> enter_low_power(const Device& device) {

@@ -19,18 +19,23 @@ std::optional<T> read_at(std::span<const std::byte> answer, std::size_t offset) 
     return value;
 }
 
-// Where the sparse-mmap capability starts, if the chain has one.
-std::optional<std::size_t> find_sparse(std::span<const std::byte> answer, std::size_t first) {
-    std::size_t offset = first;
+enum class Chain : std::uint8_t { absent, found, broken };
+
+// Where the sparse-mmap capability starts.
+Chain find_sparse(std::span<const std::byte> answer, std::size_t first, std::size_t& found) {
     // A chain that goes anywhere but forward is broken, and might never end.
-    for (std::size_t last = 0; offset > last;) {
+    std::size_t end_of_last = sizeof(abi::RegionInfo);
+    for (std::size_t offset = first; offset != 0;) {
         const auto header = read_at<abi::InfoCapHeader>(answer, offset);
-        if (!header) return std::nullopt;
-        if (header->id == abi::kRegionCapSparseMmap) return offset;
-        last = offset;
+        if (!header || offset < end_of_last) return Chain::broken;
+        if (header->id == abi::kRegionCapSparseMmap) {
+            found = offset;
+            return Chain::found;
+        }
+        end_of_last = offset + sizeof *header;
         offset = header->next;
     }
-    return std::nullopt;
+    return Chain::absent;
 }
 
 }  // namespace
@@ -38,15 +43,18 @@ std::optional<std::size_t> find_sparse(std::span<const std::byte> answer, std::s
 std::vector<Area> mappable_areas(std::span<const std::byte> answer) {
     const auto info = read_at<abi::RegionInfo>(answer, 0);
     if (!info || !(info->flags & abi::kRegionMmap) || info->size == 0) return {};
-    const auto sparse = info->flags & abi::kRegionCaps ? find_sparse(answer, info->cap_offset) : std::nullopt;
-    if (!sparse) return {{.offset = 0, .size = info->size}};
+    std::size_t sparse = 0;
+    const Chain chain =
+        info->flags & abi::kRegionCaps ? find_sparse(answer, info->cap_offset, sparse) : Chain::absent;
+    if (chain == Chain::absent) return {{.offset = 0, .size = info->size}};
+    // Of a broken chain nothing is known, and accesses by system call are always right.
+    const auto head = read_at<abi::RegionInfoCapSparseMmap>(answer, sparse);
+    if (chain == Chain::broken || !head) return {};
 
     std::vector<Area> areas;
-    const auto head = read_at<abi::RegionInfoCapSparseMmap>(answer, *sparse);
-    if (!head) return areas;
-    for (std::uint32_t i = 0; i < head->nr_areas; ++i) {
+    for (std::size_t i = 0; i < head->nr_areas; ++i) {
         const auto area = read_at<abi::RegionSparseMmapArea>(
-            answer, *sparse + sizeof(abi::RegionInfoCapSparseMmap) + i * sizeof(abi::RegionSparseMmapArea));
+            answer, sparse + sizeof(abi::RegionInfoCapSparseMmap) + i * sizeof(abi::RegionSparseMmapArea));
         if (!area) break;
         if (area->size == 0 || area->offset >= info->size || area->size > info->size - area->offset) continue;
         areas.push_back({.offset = area->offset, .size = area->size});

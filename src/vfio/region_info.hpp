@@ -16,7 +16,7 @@ struct Area {
 
 // Which parts of a region may be mapped, from the answer of VFIO_DEVICE_GET_REGION_INFO with its chain of
 // capabilities. Whatever the chain says, nothing outside the answer is read and nothing outside the region
-// returned.
+// returned; of a chain that is cut or runs in circles nothing is.
 std::vector<Area> mappable_areas(std::span<const std::byte> answer);
 
 }  // namespace iommufd::inline v0_1::vfio

@@ -11,15 +11,14 @@
 
 #include "error/compose.hpp"
 #include "error/guarded.hpp"
+#include "iommufd/vfio/device.hpp"
 
 namespace iommufd::inline v0_1::vfio {
 namespace {
 
 constexpr std::string_view kPciDevices = "/sys/bus/pci/devices/";
+constexpr std::string_view kMdevDevices = "/sys/bus/mdev/devices/";
 constexpr std::string_view kDeviceNodes = "/dev/vfio/devices/";
-
-// Drivers that do no DMA of their own, as the kernel sees it (driver_managed_dma).
-constexpr std::string_view kHarmless[] = {"pcieport", "pci-stub", "vfio-pci"};
 
 std::string padded(unsigned value, std::size_t width) {
     char digits[8];
@@ -37,24 +36,30 @@ std::optional<unsigned> hex(std::string_view text, std::size_t width, unsigned m
     return value;
 }
 
-bool is_harmless(std::string_view driver) {
-    return driver.empty() || driver.find("vfio") != std::string_view::npos ||
-           std::ranges::find(kHarmless, driver) != std::end(kHarmless);
+bool noiommu_allowed(sys::Kernel& kernel) {
+    std::string value;
+    return kernel.read_file("/sys/module/vfio/parameters/enable_unsafe_noiommu_mode", value) >= 0 &&
+           value.starts_with('Y');
 }
 
+// Why VFIO offers no file for the device, and what to do.
 Error not_for_vfio(sys::Kernel& kernel, const std::string& folder) {
     const std::string device(base_name(folder));
     const std::string driver = link_target_name(kernel, folder, "driver");
+    const std::string bus = link_target_name(kernel, folder, "subsystem");
     const std::string what = compose("cannot open ", device, " for VFIO");
-    if (driver.find("vfio") != std::string::npos)
+    if (bus == "mdev")
         return Error::refused(ENODEV, what,
-                              compose("it is bound to ", driver, ", but has no character device"),
-                              "use a kernel with CONFIG_VFIO_DEVICE_CDEV (Linux 6.6)");
-    if (link_target_name(kernel, folder, "iommu_group").empty())
+                              driver.empty() ? std::string("it is bound to no driver")
+                                             : compose("its driver ", driver, " gives it to nobody"),
+                              compose("bind it to the driver of its parent: /sys/bus/mdev/devices/", device));
+    if (link_target_name(kernel, folder, "iommu_group").empty() && !noiommu_allowed(kernel))
         return Error::refused(
             ENODEV, what,
-            compose("it is behind no IOMMU, and bound to ", driver.empty() ? "no driver" : driver),
-            "turn the IOMMU on in the firmware and on the kernel's command line (intel_iommu=on)");
+            compose("it is in no IOMMU group, and bound to ", driver.empty() ? "no driver" : driver),
+            "turn the IOMMU on in the firmware and on the kernel's command line (intel_iommu=on), or load "
+            "vfio "
+            "with enable_unsafe_noiommu_mode=1");
     return Error::refused(ENODEV, what,
                           driver.empty() ? std::string("it is bound to no driver")
                                          : compose("it is bound to its host driver ", driver),
@@ -110,15 +115,23 @@ Result<std::string> device_folder(sys::Kernel& kernel, std::string_view where) {
     std::string folder(where);
     if (const auto address = parse_pci_address(where); address && !where.starts_with('/'))
         folder = std::string(kPciDevices) + address->text();
+    else if (parse_vf_token(where))
+        folder = std::string(kMdevDevices) + folder;
     else if (!where.starts_with('/'))
         return Error::refused(
-            EINVAL, compose("cannot find device '", where, "'"), "it is no PCI address and no path",
+            EINVAL, compose("cannot find device '", where, "'"), "it is no PCI address, no UUID and no path",
             "give an address like 0000:02:00.0 (see lspci -D), or the device's folder in /sys");
     while (folder.size() > 1 && folder.ends_with('/')) folder.pop_back();
     sys::FileStatus status{};
-    if (const int result = kernel.stat(folder.c_str(), status); result < 0)
-        return Error::refused(-result, compose("cannot find device '", where, "'"),
+    if (const int result = kernel.stat(folder.c_str(), status); result == -ENOENT)
+        return Error::refused(ENOENT, compose("cannot find device '", where, "'"),
                               compose("there is no ", folder), "list the devices with lspci -D");
+    else if (result < 0)
+        return failed(Operation::open, -result, [&] { return compose("cannot look at ", folder); });
+    if (!S_ISDIR(status.mode))
+        return Error::refused(ENOTDIR, compose("cannot find device '", where, "'"),
+                              compose(folder, " is no folder"),
+                              "give the device's folder in /sys, not its file in /dev");
     return folder;
 }
 
@@ -128,43 +141,35 @@ std::string link_target_name(sys::Kernel& kernel, const std::string& folder, std
     return std::string(base_name(target));
 }
 
-Result<std::string> device_node(sys::Kernel& kernel, const std::string& folder) {
+Result<DeviceFile> device_file(sys::Kernel& kernel, const std::string& folder) {
     std::vector<std::string> names;
     const std::string list = compose(folder, "/vfio-dev");
-    if (kernel.readdir(list.c_str(), names) < 0 || names.empty()) return not_for_vfio(kernel, folder);
-    std::string node = compose(kDeviceNodes, names.front());
-    std::string number;
-    sys::FileStatus status{};
-    if (const int result = kernel.stat(node.c_str(), status); result < 0)
-        return Error::refused(-result, compose("cannot open ", base_name(folder), " for VFIO"),
-                              compose("there is no ", node),
-                              "look whether /dev is complete here (in a container, pass the device in)");
-    if (kernel.read_file(compose(list, "/", names.front(), "/dev").c_str(), number) < 0 ||
-        parse_device_number(number) != status.device || !S_ISCHR(status.mode))
-        return Error::refused(
-            ENXIO, compose("cannot open ", base_name(folder), " for VFIO"),
-            compose(node, " is not the device that sysfs names (", number.substr(0, number.find('\n')), ")"),
-            "recreate the node with the number that sysfs gives");
-    return node;
+    const auto cannot_read = [&](int result) {
+        return failed(Operation::open, -result, [&] { return compose("cannot look at ", list); });
+    };
+    const int listed = kernel.readdir(list.c_str(), names);
+    if (listed < 0 && listed != -ENOENT) return cannot_read(listed);
+    if (names.empty()) return not_for_vfio(kernel, folder);
+    std::string text;
+    const int got = kernel.read_file(compose(list, "/", names.front(), "/dev").c_str(), text);
+    if (got < 0 && got != -ENOENT) return cannot_read(got);
+    if (got < 0)
+        return Error::refused(ENODEV, compose("cannot open ", base_name(folder), " for VFIO"),
+                              compose("it is bound to ", link_target_name(kernel, folder, "driver"),
+                                      ", but has no character device"),
+                              "use a kernel with CONFIG_VFIO_DEVICE_CDEV (Linux 6.6)");
+    const auto number = parse_device_number(text);
+    if (!number)
+        return Error::refused(ENODEV, compose("cannot open ", base_name(folder), " for VFIO"),
+                              compose("sysfs gives no number of its character device, but '", text, "'"),
+                              "look at the device's folder in /sys");
+    return DeviceFile{.path = compose(kDeviceNodes, names.front()), .number = *number};
 }
 
 bool is_noiommu(sys::Kernel& kernel, const std::string& folder) {
     std::vector<std::string> names;
     return kernel.readdir(compose(folder, "/vfio-dev").c_str(), names) >= 0 && !names.empty() &&
            names.front().starts_with("noiommu-");
-}
-
-std::vector<std::string> spoilers(sys::Kernel& kernel, const std::string& folder) {
-    std::vector<std::string> members;
-    std::vector<std::string> spoiling;
-    if (kernel.readdir(compose(folder, "/iommu_group/devices").c_str(), members) < 0) return spoiling;
-    for (const std::string& member : members) {
-        if (member == base_name(folder)) continue;
-        const std::string driver =
-            link_target_name(kernel, compose(folder, "/iommu_group/devices/", member), "driver");
-        if (!is_harmless(driver)) spoiling.push_back(compose(member, " (bound to ", driver, ")"));
-    }
-    return spoiling;
 }
 
 }  // namespace iommufd::inline v0_1::vfio

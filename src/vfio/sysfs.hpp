@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //
-// What sysfs says of a device: where it is, who drives it, and who shares its IOMMU group.
+// What sysfs says of a device: where it is, who drives it, and by which file VFIO gives it.
 #pragma once
 
 #include <optional>
@@ -26,7 +26,8 @@ struct PciAddress {
 // "0000:02:00.0" or "02:00.0", hexadecimal.
 std::optional<PciAddress> parse_pci_address(std::string_view text);
 
-// The device's folder in /sys. EINVAL: neither an address nor a path; ENOENT: there is no such device.
+// The device's folder in /sys, by its PCI address, an mdev's UUID, or the path itself. EINVAL: none of these;
+// ENOENT: there is no such device; ENOTDIR.
 Result<std::string> device_folder(sys::Kernel& kernel, std::string_view where);
 
 // The last component of a path.
@@ -35,15 +36,16 @@ std::string_view base_name(std::string_view path);
 // Whom the symbolic link `folder`/`name` names; empty where there is none.
 std::string link_target_name(sys::Kernel& kernel, const std::string& folder, std::string_view name);
 
-// The path of the device's VFIO character device, whose number is checked to be the device's.
-// ENODEV, saying why and what to do: no VFIO driver, no IOMMU group, no cdev.
-Result<std::string> device_node(sys::Kernel& kernel, const std::string& folder);
+// The device's character device: where it should be, and its number, which tells whether it is the one.
+struct DeviceFile {
+    std::string path;  // "/dev/vfio/devices/vfio0"
+    dev_t number;
+};
+
+// ENODEV, saying why and what to do: no VFIO driver, no IOMMU group, a kernel without character devices.
+Result<DeviceFile> device_file(sys::Kernel& kernel, const std::string& folder);
 
 // Whether VFIO gives the device without an IOMMU, by its file noiommu-vfioN.
 bool is_noiommu(sys::Kernel& kernel, const std::string& folder);
-
-// The group's other members that keep it from being viable: "0000:02:00.1 (bound to nvme)". Bridges' own
-// driver, stubs, VFIO's drivers and no driver at all are fine.
-std::vector<std::string> spoilers(sys::Kernel& kernel, const std::string& folder);
 
 }  // namespace iommufd::inline v0_1::vfio

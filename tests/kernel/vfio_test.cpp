@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -38,6 +39,11 @@ constexpr const char* kEdu = "0000:00:10.0";
 constexpr const char* kNvme = "0000:00:11.0";
 constexpr const char* kIgb = "0000:01:00.0";
 constexpr const char* kMtty = "/sys/bus/mdev/devices/83b8f4f2-509f-382f-3c1e-e6bfe0fa1001";
+// With the VM's `--qemu "-device pcie-pci-bridge,..."`: a second edu that shares its group with a virtio device.
+constexpr const char* kGroupedEdu = "0000:02:01.0";
+constexpr const char* kGroupedVirtio = "0000:02:02.0";
+// And an ivshmem with a BAR of 4 MiB.
+constexpr const char* kIvshmem = "0000:00:15.0";
 constexpr Iova kBase{0x4000000};
 
 std::uint64_t pinned() { return host::process(sys::host_kernel()).value().pinned; }
@@ -50,18 +56,28 @@ protected:
         EXPECT_EQ(backend_.notices(), 0U);
     }
 
-    Device bind(const char* where) {
-        return Cdev::open(where, {.kernel = &Recorder::instance(), .name = {}})
-            .value()
-            .bind(backend_)
-            .value();
+    static Cdev open(const char* where) {
+        return Cdev::open(where, {.kernel = &Recorder::instance(), .name = {}}).value();
     }
+    Device bind(const char* where) { return open(where).bind(backend_).value(); }
 
     Backend backend_ =
         Backend::open({.id = "iommufd0", .fd = {}, .report = {}, .kernel = &Recorder::instance()}).value();
     dma::Space space_ = dma::Space::on(backend_, {.id = "dma0"}).value();
     Memory memory_ = Memory::memfd(4_MiB, {.label = "ram"}).value();
 };
+
+bool exists(const std::string& path) { return ::access(path.c_str(), F_OK) == 0; }
+bool is_there(const char* device) { return exists(std::string("/sys/bus/pci/devices/") + device); }
+
+void write_to(const std::string& path, std::string_view text) { std::ofstream(path) << text; }
+
+void give_to_vfio(const std::string& device) {
+    const std::string folder = "/sys/bus/pci/devices/" + device;
+    if (exists(folder + "/driver")) write_to(folder + "/driver/unbind", device);
+    write_to(folder + "/driver_override", "vfio-pci");
+    write_to("/sys/bus/pci/drivers_probe", device);
+}
 
 void fill(std::span<std::byte> bytes, unsigned seed) {
     for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::byte>(i * 7 + seed + (i >> 8));
@@ -215,8 +231,7 @@ TEST_F(VfioTest, UnbindEndsWhenTheDeviceIsGivenBackOnRequest) {
 
 TEST_F(VfioTest, ASecondOpenerIsToldThatTheDeviceIsTaken) {
     const Device device = bind(kEdu);
-    const auto second =
-        Cdev::open(kEdu, {.kernel = &Recorder::instance(), .name = {}}).value().bind(backend_);
+    const auto second = open(kEdu).bind(backend_);
     ASSERT_FALSE(second);
     EXPECT_EQ(second.error().code(), EINVAL);
     EXPECT_FALSE(second.error().cause().empty());
@@ -242,6 +257,7 @@ TEST_F(VfioTest, TellsWhatABusResetAffects) {
     ASSERT_FALSE(peers->empty());
     EXPECT_EQ(peers->front().address, kIgb);
     EXPECT_TRUE(peers->front().owned);
+    EXPECT_EQ(peers->front().id, igb.id());
     if (auto reset = igb.hot_reset(); !reset)  // the emulated port may have no way
         EXPECT_THAT(reset.error().code(), AnyOf(ENOTTY, ENODEV));
 }
@@ -333,6 +349,180 @@ TEST_F(VfioTest, AnMdevBindsAttachesToAnIoasMigratesAndLogsItsDma) {
     EXPECT_EQ(vfio::set_migration_state(mtty, vfio::MigrationState::error).error().code(), EINVAL);
 }
 
+TEST_F(VfioTest, NvmeTakesDataThatStartsAnywhereInAPageAndSpansAsManyAsItLikes) {
+    const Device device = bind(kNvme);
+    const auto attached = space_.attach(device).value();
+    const auto mapped = space_.map(memory_, {.iova = kBase}).value();
+    const auto disk =
+        drivers::Nvme::start(device, {.memory = memory_.data(), .iova = kBase, .size = 64_KiB}).value();
+    std::uint64_t seed = 0;
+    for (const std::uint64_t start : {0x0U, 0x4U, 0x200U, 0xffcU})
+        for (const std::uint64_t length : {512UL, 4_KiB, 8_KiB, 8_KiB + 512, 520_KiB}) {
+            const std::uint64_t from = 64_KiB + start;
+            const std::uint64_t to = 2_MiB + start;
+            fill(memory_.bytes().subspan(from, length), static_cast<unsigned>(++seed));
+            fill(memory_.bytes().subspan(to, length), 0);
+            ASSERT_TRUE(disk->write(0, kBase + from, length));
+            ASSERT_TRUE(disk->read(0, kBase + to, length));
+            ASSERT_EQ(std::memcmp(memory_.data() + from, memory_.data() + to, length), 0)
+                << start << " " << length;
+        }
+    EXPECT_EQ(disk->read(0, kBase + 2, 512).error().code(), EINVAL);
+    EXPECT_EQ(disk->read(0, kBase, 0).error().code(), EINVAL);
+    EXPECT_EQ(disk->read(~std::uint64_t{0} << 9, kBase, 512).error().code(), ERANGE);
+}
+
+TEST_F(VfioTest, NvmeShutsDownAndStartsAgain) {
+    const Device device = bind(kNvme);
+    const auto attached = space_.attach(device).value();
+    const auto mapped = space_.map(memory_, {.iova = kBase}).value();
+    const drivers::Window window{.memory = memory_.data(), .iova = kBase, .size = 64_KiB};
+    for (unsigned round = 0; round < 2; ++round) {
+        const auto disk = drivers::Nvme::start(device, window).value();
+        ASSERT_TRUE(disk->write(0, kBase + 64_KiB, 4_KiB));
+        EXPECT_TRUE(disk->stop());
+        // Shut down and disabled, as the controller's own registers say.
+        const auto bar = device.region(0).value();
+        EXPECT_EQ(bar.read<std::uint32_t>(0x14).value() & 1, 0U);
+        EXPECT_EQ(bar.read<std::uint32_t>(0x1c).value() & 1, 0U);
+        EXPECT_EQ(disk->write(0, kBase + 64_KiB, 4_KiB).error().code(), ESHUTDOWN);
+        EXPECT_EQ(disk->flush().error().code(), ESHUTDOWN);
+        EXPECT_TRUE(disk->stop());
+    }
+    EXPECT_EQ(
+        drivers::Nvme::start(device, {.memory = memory_.data(), .iova = kBase, .size = 4_KiB}).error().code(),
+        EINVAL);
+}
+
+TEST_F(VfioTest, ALineIsMaskedWhenItFiresAndUnmaskedByCallOrEventfd) {
+    const Device device = bind(kEdu);
+    ASSERT_TRUE(device.enable());
+    const auto bar = device.region(0).value();
+    const auto info = device.irq_info(vfio::Irq::intx).value();
+    EXPECT_EQ(info.count, 1U);
+    EXPECT_TRUE(info.automasked);
+    const int fired = ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    const int handled = ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    const auto fires = [&](int within_ms) {
+        pollfd waiting{.fd = fired, .events = POLLIN, .revents = 0};
+        std::uint64_t count = 0;
+        return ::poll(&waiting, 1, within_ms) == 1 && ::read(fired, &count, sizeof count) == sizeof count;
+    };
+    ASSERT_TRUE(device.set_irqs(vfio::Irq::intx, 0, {&fired, 1}));
+    ASSERT_TRUE(bar.write<std::uint32_t>(0x60, 1));  // raise
+    EXPECT_TRUE(fires(2000));
+    EXPECT_FALSE(fires(50)) << "it is masked";
+    ASSERT_TRUE(device.unmask(vfio::Irq::intx, 0));
+    EXPECT_TRUE(fires(2000)) << "it was not acknowledged";
+    ASSERT_TRUE(device.set_unmask_eventfd(vfio::Irq::intx, handled));
+    const std::uint64_t one = 1;
+    ASSERT_EQ(::write(handled, &one, sizeof one), static_cast<ssize_t>(sizeof one));
+    EXPECT_TRUE(fires(2000)) << "the eventfd unmasks as well";
+    ASSERT_TRUE(bar.write<std::uint32_t>(0x64, 1));  // acknowledge
+    ASSERT_EQ(::write(handled, &one, sizeof one), static_cast<ssize_t>(sizeof one));
+    EXPECT_FALSE(fires(50));
+    // Only one type at a time.
+    EXPECT_EQ(device.set_irqs(vfio::Irq::msi, 0, {&fired, 1}).error().code(), EINVAL);
+    EXPECT_TRUE(device.set_unmask_eventfd(vfio::Irq::intx, -1));
+    EXPECT_TRUE(device.disable_irqs(vfio::Irq::intx));
+    EXPECT_TRUE(device.set_irqs(vfio::Irq::msi, 0, {&fired, 1}));
+    EXPECT_TRUE(device.disable_irqs(vfio::Irq::msi));
+    ::close(fired);
+    ::close(handled);
+}
+
+TEST_F(VfioTest, APasidOfADeviceWithoutAnyIsRefusedThoughTheKernelTakesIt) {
+    const Device device = bind(kEdu);
+    const auto ioas = core::Ioas::alloc(*backend_.context()).value();
+    const auto attached = device.attach(ioas.id(), 7);
+    EXPECT_EQ(attached.error().code(), EOPNOTSUPP);
+    EXPECT_THAT(attached.error().line(), HasSubstr("(PASID 7)"));
+}
+
+TEST_F(VfioTest, AGroupThatIsOpenTheOldWayIsNamed) {
+    char link[256] = {};
+    const std::string path = std::string("/sys/bus/pci/devices/") + kEdu + "/iommu_group";
+    ASSERT_GT(::readlink(path.c_str(), link, sizeof link - 1), 0);
+    const std::string group = std::string("/dev/vfio/") + ::basename(link);
+    const int old_way = ::open(group.c_str(), O_RDWR | O_CLOEXEC);
+    if (old_way < 0) GTEST_SKIP() << "this kernel has no CONFIG_VFIO_GROUP";
+    const auto bound = Cdev::open(kEdu).value().bind(Backend::open().value());
+    EXPECT_EQ(bound.error().code(), EBUSY);
+    EXPECT_THAT(bound.error().line(), HasSubstr("open the old way, as " + group));
+    ::close(old_way);
+}
+
+TEST_F(VfioTest, AGroupThatIsNotViableIsListedWithItsDriversUntilItIs) {
+    if (!is_there(kGroupedEdu)) GTEST_SKIP() << "the VM has no bridge with two devices";
+    auto bound = open(kGroupedEdu).bind(backend_);
+    ASSERT_FALSE(bound);
+    EXPECT_EQ(bound.error().code(), EPERM);
+    EXPECT_THAT(bound.error().line(),
+                HasSubstr(std::string("not viable: ") + kGroupedVirtio + " (virtio-pci)"));
+    EXPECT_THAT(bound.error().line(), HasSubstr(std::string(kGroupedEdu) + " (vfio-pci)"));
+    EXPECT_FALSE(backend_.is_open());
+    give_to_vfio(kGroupedVirtio);
+    const Device device = bind(kGroupedEdu);
+    EXPECT_TRUE(device.id());
+}
+
+TEST_F(VfioTest, ALargeBarIsMappedWhereHugePagesFit) {
+    if (!is_there(kIvshmem)) GTEST_SKIP() << "the VM has no ivshmem";
+    give_to_vfio(kIvshmem);
+    const Device device = bind(kIvshmem);
+    ASSERT_TRUE(device.enable());
+    const auto bar = device.region(2).value();
+    ASSERT_THAT(bar.mapped(), ::testing::SizeIs(1));
+    const vfio::MappedArea area = bar.mapped()[0];
+    EXPECT_EQ(area.size, 4_MiB);
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(area.address) % 2_MiB, 0U);
+    ASSERT_TRUE(bar.write<std::uint64_t>(4_MiB - 8, 0x1122334455667788));
+    std::uint64_t called = 0;
+    ASSERT_TRUE(bar.read_bytes(4_MiB - 8, &called, sizeof called));
+    EXPECT_EQ(called, 0x1122334455667788U);
+}
+
+TEST_F(VfioTest, ADeviceFileThatMayNotBeOpenedIsNamedWithItsPath) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+        if (::setgid(65534) != 0 || ::setuid(65534) != 0) ::_exit(2);
+        const auto opened = Cdev::open(kEdu);
+        const bool as_said = !opened && opened.error().code() == EACCES &&
+                             opened.error().line().find("/dev/vfio/devices/vfio") != std::string::npos;
+        ::_exit(as_said ? 0 : 1);
+    }
+    int status = -1;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    EXPECT_EQ(status, 0);
+}
+
+TEST_F(VfioTest, ADescriptorThatIsBoundAlreadyOrAnotherFilesIsRefused) {
+    const Device device = bind(kEdu);
+    EXPECT_EQ(Cdev::from(DupFd{device.fd()}).error().code(), EBUSY);
+    EXPECT_EQ(Cdev::from(AdoptFd{::open("/dev/null", O_RDWR | O_CLOEXEC)}).error().code(), ENODEV);
+    EXPECT_EQ(Cdev::from(DupFd{backend_.context()->fd()}).error().code(), ENODEV);
+}
+
+TEST_F(VfioTest, AVfTokenIsRefusedByADeviceThatHasNone) {
+    const vfio::VfToken token = vfio::parse_vf_token("83b8f4f2-509f-382f-3c1e-e6bfe0fa1001").value();
+    const auto bound = open(kEdu).bind(backend_, token);
+    ASSERT_FALSE(bound);
+    EXPECT_EQ(bound.error().code(), EINVAL);
+    EXPECT_THAT(bound.error().line(), HasSubstr("VF token"));
+    const Device nvme = bind(kNvme);
+    EXPECT_EQ(vfio::set_vf_token(nvme, token).error().code(), ENOTTY);
+}
+
+TEST_F(VfioTest, DestroyIsRefusedWhileARegionKeepsTheDevice) {
+    Device device = bind(kNvme);
+    {
+        const auto bar = device.region(0).value();
+        EXPECT_EQ(std::move(device).destroy().error().code(), EBUSY);
+    }
+    EXPECT_TRUE(std::move(device).destroy());
+    EXPECT_FALSE(backend_.is_open());
+}
+
 TEST_F(VfioTest, ADeviceIsFoundByAddressPathAndDescriptorWithTheSameName) {
     const Cdev by_address = Cdev::open("00:10.0").value();
     const Cdev by_path = Cdev::open("/sys/bus/pci/devices/0000:00:10.0/").value();
@@ -340,6 +530,8 @@ TEST_F(VfioTest, ADeviceIsFoundByAddressPathAndDescriptorWithTheSameName) {
     EXPECT_EQ(by_address.name(), "vfio-pci 0000:00:10.0");
     EXPECT_EQ(by_path.name(), by_address.name());
     EXPECT_EQ(by_fd.name(), by_address.name());
+    const Cdev by_uuid = Cdev::open("83b8f4f2-509f-382f-3c1e-e6bfe0fa1001").value();
+    EXPECT_EQ(by_uuid.name(), Cdev::open(kMtty).value().name());
 }
 
 TEST_F(VfioTest, BadDevicesAreRefusedInOneLineThatSaysWhatToDo) {
@@ -349,6 +541,7 @@ TEST_F(VfioTest, BadDevicesAreRefusedInOneLineThatSaysWhatToDo) {
     const int directory = ::open("/", O_RDONLY | O_DIRECTORY);
     EXPECT_THAT(Cdev::from(AdoptFd{directory}).error().line(), HasSubstr("no character device"));
     EXPECT_THAT(Cdev::from(AdoptFd{777}).error().line(), HasSubstr("it is not open"));
+    EXPECT_EQ(Cdev::open("/dev/vfio/devices/vfio0").error().code(), ENOTDIR);
 }
 
 }  // namespace

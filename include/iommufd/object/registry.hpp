@@ -2,10 +2,10 @@
 //
 // The objects of a process, by id.
 //
-//     Definition --create()--> iommufd <--iommufd=-- dma-space <--space=-- dma-mapping --memdev=-->
-//     memory-backend-*
-//                                 ^                      ^
-//                                 '------iommufd=--- vfio-pci, vhost-vdpa ---space=
+//     iommufd <--iommufd=-- dma-space <--space=-- dma-mapping --memdev=--> memory-backend-*
+//        ^                      ^
+//        |                    space=
+//        '----iommufd=---- vfio-pci, vhost-vdpa
 //
 //     object::Registry registry({.report = report});
 //     registry.create(definitions).value();                // all of them, or none

@@ -2,8 +2,14 @@
 //
 // What some VFIO devices can do besides (VFIO_DEVICE_FEATURE): one function for each feature.
 //
+//     Device --FEATURE_PROBE--> has_feature()
+//            --MIG_DEVICE_STATE--> a state, and a descriptor with the device's data --MIG_GET_PRECOPY_INFO--> how much
+//            --DMA_LOGGING_*--> which IOVAs it has written: what dma::DirtySource is for a VFIO device
+//            --DMA_BUF--> a descriptor of a BAR --IOAS_MAP_FILE--> for other devices
+//
 // Common errors: ENOTTY the device's driver has no such feature; EINVAL it can't now, or arguments.
 // Threads: any calls may run at once.
+// Linux: VF token 5.7, migration 5.18, low power and DMA log 6.1, pre-copy and data size 6.2, dma-buf 6.19.
 #pragma once
 
 #include "iommufd/vfio/device.hpp"
@@ -53,8 +59,9 @@ enum class MigrationState : std::uint32_t {
 };
 
 struct PrecopyInfo {
-    std::uint64_t initial_bytes;
-    std::uint64_t dirty_bytes;
+    std::uint64_t initial_bytes;  // still to be read of the first state; stop_copy is best after it
+    std::uint64_t dirty_bytes;    // changed since it was read
+    bool again;                   // the first state has begun anew; only after use_precopy_info_v2()
 };
 
 IOMMUFD_EXPORT Result<Migration> migration(const Device& device);
@@ -64,6 +71,8 @@ IOMMUFD_EXPORT Result<MigrationState> migration_state(const Device& device);
 IOMMUFD_EXPORT Result<int> set_migration_state(const Device& device, MigrationState state);
 // An estimate of the stop_copy stream, in bytes.
 IOMMUFD_EXPORT Result<std::uint64_t> migration_data_size(const Device& device);
+// Makes PrecopyInfo::again mean something. ENOTTY in kernels much before 7.3.
+IOMMUFD_EXPORT Result<void> use_precopy_info_v2(const Device& device);
 // Of the data stream while in pre_copy. `data` is the descriptor that set_migration_state() gave.
 IOMMUFD_EXPORT Result<PrecopyInfo> precopy_info(const Device& device, int data);
 

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+#include "vfio/attachments.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstddef>
+
+#include "error/compose.hpp"
+#include "error/guarded.hpp"
+#include "uapi/vfio.hpp"
+
+namespace iommufd::inline v0_1::vfio {
+
+namespace abi = uapi::vfio;
+
+namespace {
+
+std::string with_pasid(const std::string& device, Pasid pasid) {
+    return pasid ? compose(device, " (PASID ", *pasid, ")") : device;
+}
+
+int send_detach(const sys::Fd& file, Pasid pasid) noexcept {
+    abi::DeviceDetachIommufdPt command{
+        .argsz = sizeof command, .flags = pasid ? abi::kAttachPasid : 0, .pasid = pasid.value_or(0)};
+    // Kernels without PASIDs know a shorter struct.
+    if (!pasid) command.argsz = offsetof(abi::DeviceDetachIommufdPt, pasid);
+    return file.ioctl(abi::kDeviceDetachIommufdPt, &command);
+}
+
+}  // namespace
+
+class Attachments::Duty final : public core::Obligation {
+public:
+    Duty(const sys::Fd& file, std::string what, Pasid pasid, std::shared_ptr<std::atomic<State>> state)
+        : Obligation(Operation::vfio_detach),
+          file_(file),
+          what_(std::move(what)),
+          pasid_(pasid),
+          state_(std::move(state)) {}
+
+    std::string describe() const override { return what_; }
+
+    int fulfil() noexcept override {
+        // Neither a closed file nor an attachment that was made since is touched.
+        State expected = State::owed;
+        if (!state_->compare_exchange_strong(expected, State::retrying))
+            return expected == State::ended ? 0 : -EBUSY;
+        const int result = send_detach(file_, pasid_);
+        *state_ = State::owed;
+        state_->notify_all();
+        return result;
+    }
+
+private:
+    const sys::Fd& file_;  // while `state_` says that it is owed
+    const std::string what_;
+    const Pasid pasid_;
+    const std::shared_ptr<std::atomic<State>> state_;
+};
+
+Attachments::Attachments(core::ContextNode& context, const sys::Fd& file, const std::string& device)
+    : context_(context), file_(file), device_(device) {}
+
+Attachments::~Attachments() = default;
+
+std::vector<Attachments::Entry>::iterator Attachments::find(Pasid pasid) noexcept {
+    return std::ranges::find(entries_, pasid, &Entry::pasid);
+}
+
+bool Attachments::end() noexcept {
+    bool handed_over = false;
+    for (const Entry& entry : entries_) {
+        handed_over |= entry.duty == nullptr;
+        for (State expected = State::owed; !entry.state->compare_exchange_strong(expected, State::ended);
+             expected = State::owed)
+            entry.state->wait(expected);
+    }
+    return handed_over;
+}
+
+Result<HwptId> Attachments::attach(PageTableId table, Pasid pasid) {
+    return guarded(Operation::vfio_attach, [&]() -> Result<HwptId> {
+        const auto what = [&] {
+            return compose("cannot attach ", with_pasid(device_, pasid), " to page table ", table.value,
+                           " of '", context_.label(), "'");
+        };
+        Entry entry{.pasid = pasid, .state = std::make_shared<std::atomic<State>>(State::owed), .duty = {}};
+        entry.duty = std::make_unique<Duty>(
+            file_, compose("the attachment of ", with_pasid(device_, pasid), " in '", context_.label(), "'"),
+            pasid, entry.state);
+        entries_.reserve(entries_.size() + 1);
+
+        const auto old = find(pasid);
+        const bool owed = old != entries_.end() && !old->duty;
+        if (State expected = State::owed;
+            owed && !old->state->compare_exchange_strong(expected, State::attaching))
+            return Error::refused(EBUSY, what(), "an earlier detachment is being tried again at this moment",
+                                  "try again");
+        abi::DeviceAttachIommufdPt command{.argsz = sizeof command,
+                                           .flags = pasid ? abi::kAttachPasid : 0,
+                                           .pt_id = table.value,
+                                           .pasid = pasid.value_or(0)};
+        if (!pasid) command.argsz = offsetof(abi::DeviceAttachIommufdPt, pasid);
+        const int result = file_.ioctl(abi::kDeviceAttachIommufdPt, &command);
+        if (owed) *old->state = result < 0 ? State::owed : State::ended;
+        if (result < 0) return failed(Operation::vfio_attach, -result, what);
+        if (old == entries_.end())
+            entries_.push_back(std::move(entry));
+        else if (owed)
+            *old = std::move(entry);
+        return HwptId{command.pt_id};
+    });
+}
+
+Result<void> Attachments::detach(Pasid pasid) {
+    const auto entry = find(pasid);
+    if (entry == entries_.end() || !entry->duty) {
+        // Nothing that we know of; the kernel is asked all the same, and says so where there was nothing.
+        if (const int result = send_detach(file_, pasid); result < 0)
+            return failed(Operation::vfio_detach, -result,
+                          [&] { return compose("cannot detach ", with_pasid(device_, pasid)); });
+        return {};
+    }
+    auto released = context_.release(std::move(entry->duty));
+    if (released) entries_.erase(entry);
+    return released;
+}
+
+}  // namespace iommufd::inline v0_1::vfio

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//
+// What a device is attached to: itself and each of its PASIDs.
+//
+// Every attachment is made together with the duty to end it. When the kernel refuses that, the duty goes to
+// the context's list, where it is retried. It is void once the device's file is closed, which ends all
+// attachments, or once the device is attached again, which replaces what was left.
+//
+// Threads: one call at a time, but a duty may be retried at any moment.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/node.hpp"
+
+namespace iommufd::inline v0_1::vfio {
+
+using Pasid = std::optional<std::uint32_t>;  // nothing: the device itself
+
+class Attachments {
+public:
+    // All outlive it; `device` names it in errors.
+    Attachments(core::ContextNode& context, const sys::Fd& file, const std::string& device);
+    ~Attachments();
+
+    Result<HwptId> attach(PageTableId table, Pasid pasid);
+    Result<void> detach(Pasid pasid);
+
+    // The file is about to be closed: afterwards no duty uses it. Returns whether there are duties on the
+    // context's list, which are void now.
+    bool end() noexcept;
+
+private:
+    class Duty;
+
+    // Of a duty, wherever it is; shared with the attachment that it stands for.
+    enum class State : std::uint8_t { owed, retrying, attaching, ended };
+    struct Entry {
+        Pasid pasid;
+        std::shared_ptr<std::atomic<State>> state;
+        std::unique_ptr<Duty> duty;  // null once it was handed over
+    };
+
+    std::vector<Entry>::iterator find(Pasid pasid) noexcept;
+
+    core::ContextNode& context_;
+    const sys::Fd& file_;
+    const std::string& device_;
+    std::vector<Entry> entries_;
+};
+
+}  // namespace iommufd::inline v0_1::vfio
