@@ -94,9 +94,9 @@ TEST_F(BackendTest, DeletionIsRefusedAndNamesTheUsersAndTheReferences) {
     EXPECT_EQ(deleted.error().code(), EBUSY);
     EXPECT_THAT(deleted.error().line(), HasSubstr("it is used by vfio-pci 0000:02:00.0, dma-space 'dma0'"));
     user.reset();
-    EXPECT_FALSE(std::move(backend).destroy());
+    EXPECT_FALSE(std::move(backend).destroy());  // NOLINT(bugprone-use-after-move)
     reference.reset();
-    EXPECT_TRUE(std::move(backend).destroy());
+    EXPECT_TRUE(std::move(backend).destroy());  // NOLINT(bugprone-use-after-move)
 }
 
 TEST_F(BackendTest, LettingGoOfTheObjectLeavesItsUsersWhatTheyUse) {

@@ -63,10 +63,12 @@ Result<void> prefault(std::span<std::byte> memory, std::uint64_t page_size, bool
         if (threads > 1) {
             const SignalsBlocked blocked;
             helpers.reserve(threads - 1);
-            try {
-                while (helpers.size() + 1 < threads) helpers.emplace_back(work);
-            } catch (const std::system_error&) {
-                // Fewer threads take longer; nothing else changes.
+            while (helpers.size() + 1 < threads) {
+                try {
+                    helpers.emplace_back(work);
+                } catch (const std::system_error&) {
+                    break;  // fewer threads take longer; nothing else changes
+                }
             }
         }
         work();

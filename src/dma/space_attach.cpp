@@ -92,8 +92,8 @@ Result<void> SpaceState::refresh_bound(const SinkPointer& sink) {
     if (!limits) return limits.error();
     Bound bound = bound_of(*sink, std::move(*limits));
     const sys::Lock lock(mutex_);
-    for (Joined& joined : sinks_)
-        if (joined.sink == sink) joined.bound = std::move(bound);
+    const auto joined = std::ranges::find(sinks_, sink, &Joined::sink);
+    if (joined != sinks_.end()) joined->bound = std::move(bound);
     return {};
 }
 

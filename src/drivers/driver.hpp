@@ -57,7 +57,8 @@ struct Kind {
 Result<std::optional<Kind>> find(const vfio::Device& device);
 Result<std::optional<Kind>> find(const vdpa::Device& device);
 
-// Resets the device where it can be, and brings it up. Both must outlive the driver. ENODEV: find() found nothing.
+// Resets the device where it can be, and brings it up. Both must outlive the driver. ENODEV: find() found
+// nothing.
 Result<std::unique_ptr<Driver>> start(const vfio::Device& device, Window window);
 Result<std::unique_ptr<Driver>> start(const vdpa::Device& device, Window window);
 

@@ -6,8 +6,8 @@
 //     auto edu = drivers::Edu::start(device).value();
 //     edu.copy(target, source, 4_KiB).value();       // memory -> the card -> memory
 //
-// The card drives 28 address bits and cuts off higher ones, so its DMA must stay below 256 MiB: the driver refuses
-// what doesn't. It says nothing when a DMA fails.
+// The card drives 28 address bits and cuts off higher ones, so its DMA must stay below 256 MiB: the driver
+// refuses what doesn't. It says nothing when a DMA fails.
 //
 // Threads: one at a time.
 #pragma once

@@ -15,16 +15,16 @@ namespace iommufd::inline v0_1::drivers {
 
 class Interrupts {
 public:
-    // Enables up to `vectors` vectors of MSI-X, or of MSI where the device has no MSI-X; one where the machine
-    // has no more to give, and none if there are none: then wait() only looks.
+    // Enables up to `vectors` vectors of MSI-X, or of MSI where the device has no MSI-X; one where the
+    // machine has no more to give, and none if there are none: then wait() only looks.
     static Result<Interrupts> enable(const vfio::Device& device, unsigned vectors);
 
     Interrupts(Interrupts&&) noexcept = default;
     Interrupts& operator=(Interrupts&&) = delete;
     ~Interrupts();  // disables them
 
-    // Waits until `done` says so: looks at once, after each interrupt of the vector, and now and then besides.
-    // ETIMEDOUT.
+    // Waits until `done` says so: looks at once, after each interrupt of the vector, and now and then
+    // besides. ETIMEDOUT.
     Result<void> wait(unsigned vector, std::chrono::milliseconds timeout,
                       const std::function<Result<bool>()>& done);
     // The same without an interrupt to wait for.

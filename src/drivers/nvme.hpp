@@ -6,13 +6,15 @@
 //     disk->write(0, iova, 64_KiB);                               // the controller reads memory
 //     disk->read(0, iova + 64_KiB, 64_KiB);                       // the controller writes memory
 //
-// All memory that the controller uses of its own lies in the window: admin queues, I/O queues, a page for identify data
-// and one for lists of pages. As a Driver it reads from memory to the start of the namespace and writes it from there.
+// All memory that the controller uses of its own lies in the window: admin queues, I/O queues, a page for
+// identify data and one for lists of pages. As a Driver it reads from memory to the start of the namespace
+// and writes it from there.
 //
 //     enable() -> admin queues -> identify -> I/O queues -> commands ... -> shut down -> disable
 //
-// A command that isn't answered in time may still be carried out: the controller is stopped before the call returns
-// ETIMEDOUT, or, where it doesn't stop, forbidden all DMA (bus mastering); afterwards every call fails with ESHUTDOWN.
+// A command that isn't answered in time may still be carried out: the controller is stopped before the call
+// returns ETIMEDOUT, or, where it doesn't stop, forbidden all DMA (bus mastering); afterwards every call
+// fails with ESHUTDOWN.
 //
 // Threads: one at a time.
 #pragma once
@@ -27,14 +29,14 @@ class Nvme final : public Driver {
 public:
     static constexpr Kind kKind{.name = "nvme", .dma_bits = 64, .window_bytes = 6 * NvmeQueue::kPage};
 
-    // Resets the controller. ENODEV: the namespace is missing; EINVAL: the window; EOPNOTSUPP: it wants larger pages or
-    // smaller queues; EIO: it failed; ETIMEDOUT.
+    // Resets the controller. ENODEV: the namespace is missing; EINVAL: the window; EOPNOTSUPP: it wants
+    // larger pages or smaller queues; EIO: it failed; ETIMEDOUT.
     static Result<std::unique_ptr<Nvme>> start(const vfio::Device& device, Window window);
     Nvme(vfio::Region bar, vfio::Region config, Interrupts interrupts, Window window) noexcept;
     ~Nvme() override;
 
-    // Shuts the controller down: what it caches is on the medium, and it uses no memory any more. The destructor does
-    // it otherwise.
+    // Shuts the controller down: what it caches is on the medium, and it uses no memory any more. The
+    // destructor does it otherwise.
     Result<void> stop();
 
     Result<std::string> identify() override;
@@ -46,8 +48,8 @@ public:
     Result<void> flush() override;
     std::uint64_t interrupts() const noexcept override { return interrupts_.count(); }
 
-    // `offset` in the namespace and `length` in bytes: whole blocks (EINVAL), within it (ERANGE). EIO: the controller's
-    // status says why.
+    // `offset` in the namespace and `length` in bytes: whole blocks (EINVAL), within it (ERANGE). EIO: the
+    // controller's status says why.
     Result<void> read(std::uint64_t offset, Iova to, std::uint64_t length);
     Result<void> write(std::uint64_t offset, Iova from, std::uint64_t length);
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //
-// A pair of NVMe queues. Commands go into the submission queue, whose new end the doorbell tells; answers come out
-// of the completion queue, whose entries carry a phase bit that changes with each round, so that no index of the
-// controller has to be read.
+// A pair of NVMe queues. Commands go into the submission queue, whose new end the doorbell tells; answers
+// come out of the completion queue, whose entries carry a phase bit that changes with each round, so that no
+// index of the controller has to be read.
 //
 //     submit: entry[tail] = command; doorbell = ++tail       take: entry[head].phase == ours? doorbell = ++head
 //
@@ -52,8 +52,8 @@ public:
     static constexpr std::uint16_t kEntries = 16;
     static constexpr std::uint64_t kPage = 4096;  // of each of the two queues
 
-    // Two pages of the window; `doorbell` is the offset of the submission queue's in the BAR, `stride` the distance to the
-    // completion queue's.
+    // Two pages of the window; `doorbell` is the offset of the submission queue's in the BAR, `stride` the
+    // distance to the completion queue's.
     NvmeQueue(std::uint16_t id, Window window, std::uint64_t doorbell, std::uint64_t stride) noexcept;
 
     std::uint16_t id() const noexcept { return id_; }

@@ -49,8 +49,8 @@ std::string folder_of(sys::Kernel& kernel, dev_t number) {
     return compose("/sys/", std::string_view(target).substr(start, end - start));
 }
 
-// A descriptor that is a VFIO device's, and not bound yet: the kernel refuses every ioctl before the bind with
-// EINVAL, and other files don't know this one.
+// A descriptor that is a VFIO device's, and not bound yet: the kernel refuses every ioctl before the bind
+// with EINVAL, and other files don't know this one.
 Result<void> check_unbound(const sys::Fd& fd) {
     const std::string what = compose("cannot use descriptor ", fd.number(), " as a VFIO device");
     abi::DeviceInfo info{};

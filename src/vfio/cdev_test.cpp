@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //
-// How a device is found, and what is said when it can't be had. The machine is the model's, with other things in
-// its /sys.
+// How a device is found, and what is said when it can't be had. The machine is the model's, with other things
+// in its /sys.
 #include <fcntl.h>
 #include <gmock/gmock.h>
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //
-// For tests: the model's machine with other things in /sys, other numbers of device files, and ioctls that fail.
+// For tests: the model's machine with other things in /sys, other numbers of device files, and ioctls that
+// fail.
 #pragma once
 
 #include <sys/stat.h>

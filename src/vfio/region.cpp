@@ -65,8 +65,8 @@ Result<void> Region::State::map(const Area& area) {
     int fixed = 0;
     const std::uint64_t page = huge_page_in(area.size);
     if (page != 0) {
-        // Room for the area wherever it starts in a huge page. A BAR is aligned to its size, so addresses that
-        // are congruent to the offset are congruent to the physical ones.
+        // Room for the area wherever it starts in a huge page. A BAR is aligned to its size, so addresses
+        // that are congruent to the offset are congruent to the physical ones.
         void* room = nullptr;
         if (const int result = fd.kernel().mmap(&room, area.size + page, PROT_NONE,
                                                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

@@ -46,7 +46,8 @@ protected:
         capabilities_ = Capabilities::probe(*context_);
         const Ioas ioas = Ioas::alloc(*context_).value();
         const auto device = MockDevice::make(*context_, ioas.id());
-        if (!device) GTEST_SKIP() << "this kernel has no mock device of our version: " << device.error().text();
+        if (!device)
+            GTEST_SKIP() << "this kernel has no mock device of our version: " << device.error().text();
     }
 
     // Nothing may be left: the kernel gives out the lowest free id.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //
-// VFIO devices that nobody here wrote, on the real kernel: QEMU's edu and NVMe, an igb behind a root port, and the
-// kernel's mtty sample mdev.
+// VFIO devices that nobody here wrote, on the real kernel: QEMU's edu and NVMe, an igb behind a root port,
+// and the kernel's mtty sample mdev.
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -39,7 +39,8 @@ constexpr const char* kEdu = "0000:00:10.0";
 constexpr const char* kNvme = "0000:00:11.0";
 constexpr const char* kIgb = "0000:01:00.0";
 constexpr const char* kMtty = "/sys/bus/mdev/devices/83b8f4f2-509f-382f-3c1e-e6bfe0fa1001";
-// With the VM's `--qemu "-device pcie-pci-bridge,..."`: a second edu that shares its group with a virtio device.
+// With the VM's `--qemu "-device pcie-pci-bridge,..."`: a second edu that shares its group with a virtio
+// device.
 constexpr const char* kGroupedEdu = "0000:02:01.0";
 constexpr const char* kGroupedVirtio = "0000:02:02.0";
 // And an ivshmem with a BAR of 4 MiB.

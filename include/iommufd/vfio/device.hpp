@@ -19,8 +19,8 @@
 // `unbind` and the removal of the device hang until then. Even afterwards a duplicate of the descriptor,
 // somewhere else, keeps the device.
 //
-// Threads: any calls may run at once, except attach and detach of one device; a move and destroy() must not run
-// against others.
+// Threads: any calls may run at once, except attach and detach of one device; a move and destroy() must not
+// run against others.
 // Linux: 6.6 (PASIDs 6.15, VF tokens at the bind 6.17, noiommu devices 7.2).
 #pragma once
 
@@ -54,10 +54,10 @@ public:
         std::string name = {};          // of a given descriptor, for errors; found otherwise
     };
 
-    // By PCI address ("0000:02:00.0", "02:00.0"), by an mdev's UUID, or by a device's folder in /sys. ENOENT: no
-    // such device. ENODEV: it is not bound to a VFIO driver (the error says to which, and how to bind it), is in
-    // no IOMMU group, or the kernel gives no character device. EACCES, EMFILE, ...: from opening that; ENXIO: it
-    // is another device's.
+    // By PCI address ("0000:02:00.0", "02:00.0"), by an mdev's UUID, or by a device's folder in /sys. ENOENT:
+    // no such device. ENODEV: it is not bound to a VFIO driver (the error says to which, and how to bind it),
+    // is in no IOMMU group, or the kernel gives no character device. EACCES, EMFILE, ...: from opening that;
+    // ENXIO: it is another device's.
     static Result<Cdev> open(std::string_view where);
     static Result<Cdev> open(std::string_view where, Options options);
     // A descriptor that somebody opened. EBADF, ENODEV: no VFIO device's; EBUSY: it is bound already.
@@ -76,8 +76,8 @@ public:
     const std::string& name() const noexcept;
 
     // Binds it. EBUSY, EPERM, EINVAL: the group isn't viable, interrupts aren't remapped, somebody else has
-    // it: the error says which and names the group's members. EACCES: the VF token. EXDEV: device and backend are
-    // of two kernels. On failure everything is closed.
+    // it: the error says which and names the group's members. EACCES: the VF token. EXDEV: device and backend
+    // are of two kernels. On failure everything is closed.
     Result<Device> bind(const Backend& backend) &&;
     Result<Device> bind(const Backend& backend, const VfToken& token) &&;
 
@@ -131,15 +131,16 @@ public:
     // attaches.
     void set_dma_bits(unsigned bits) const noexcept;
 
-    // Attaches to a page table, or replaces the one that it is attached to, without a gap where the IOMMU can.
-    // Returns the one in use: for an IOAS the kernel's own choice, for an mdev the IOAS itself. A Space does this
-    // for you. EINVAL: the page table doesn't fit the device's IOMMU or its group uses another one; ENOENT: it is
-    // none of this iommufd; EADDRINUSE, EFAULT, ENOMEM: what is mapped; EBUSY: it is being reset. A PASID must be
-    // one that the device has (EOPNOTSUPP, EINVAL), and the page table made for PASIDs.
+    // Attaches to a page table, or replaces the one that it is attached to, without a gap where the IOMMU
+    // can. Returns the one in use: for an IOAS the kernel's own choice, for an mdev the IOAS itself. A Space
+    // does this for you. EINVAL: the page table doesn't fit the device's IOMMU or its group uses another one;
+    // ENOENT: it is none of this iommufd; EADDRINUSE, EFAULT, ENOMEM: what is mapped; EBUSY: it is being
+    // reset. A PASID must be one that the device has (EOPNOTSUPP, EINVAL), and the page table made for
+    // PASIDs.
     Result<HwptId> attach(PageTableId table) const;
     Result<HwptId> attach(PageTableId table, std::uint32_t pasid) const;
-    // Afterwards the device reaches no memory. After a failure it is on the context's not-released list, until it
-    // is attached again or closed.
+    // Afterwards the device reaches no memory. After a failure it is on the context's not-released list,
+    // until it is attached again or closed.
     Result<void> detach() const;
     Result<void> detach(std::uint32_t pasid) const;
 
@@ -150,10 +151,10 @@ public:
     Result<void> enable() const;
 
     Result<IrqInfo> irq_info(Irq irq) const;
-    // Signals the caller's eventfds, one for each vector from `first` on; -1 takes a vector's away. The kernel
-    // keeps the eventfd, not the descriptor, which may be closed. ENOSPC: the device has fewer vectors to give
-    // than asked for, which the error tells; nothing is enabled then. EINVAL: no such vector, or another type is
-    // active: disable that first.
+    // Signals the caller's eventfds, one for each vector from `first` on; -1 takes a vector's away. The
+    // kernel keeps the eventfd, not the descriptor, which may be closed. ENOSPC: the device has fewer vectors
+    // to give than asked for, which the error tells; nothing is enabled then. EINVAL: no such vector, or
+    // another type is active: disable that first.
     Result<void> set_irqs(Irq irq, std::uint32_t first, std::span<const int> eventfds) const;
     Result<void> disable_irqs(Irq irq) const;
     Result<void> mask(Irq irq, std::uint32_t vector) const;
@@ -169,16 +170,16 @@ public:
     // The same when the device reports an uncorrectable error.
     int error_fd() const noexcept;
 
-    // Resets the function. EINVAL: the device has no way to (info().resets); EAGAIN: it is locked. Mappings of
-    // dma-bufs of its BARs are dead for good afterwards: unmap them and map them again.
+    // Resets the function. EINVAL: the device has no way to (info().resets); EAGAIN: it is locked. Mappings
+    // of dma-bufs of its BARs are dead for good afterwards: unmap them and map them again.
     Result<void> reset() const;
     // The devices that a reset of the slot or bus affects. ENODEV: there is no such reset.
     Result<std::vector<ResetPeer>> reset_peers() const;
     // Resets slot or bus. EINVAL: not all of the peers are bound to this iommufd; the error names those.
     Result<void> hot_reset() const;
 
-    // Closes the device, which detaches and unbinds it. EBUSY, and the handle stays, while a Space or a Region
-    // keeps it.
+    // Closes the device, which detaches and unbinds it. EBUSY, and the handle stays, while a Space or a
+    // Region keeps it.
     Result<void> destroy() &&;
 
     const std::shared_ptr<dma::Attachable>& attachable() const noexcept { return attachable_; }

@@ -13,8 +13,8 @@
 // like the device, and in order: what was stored in memory before a write to a register is seen by a device
 // that the write starts, and memory that is loaded after a read of a register is as new as that.
 //
-// A mapped register of a device whose memory decoding is off, or that is being reset, raises SIGBUS. An access
-// of 8 bytes by system call may be made of two of 4 (Linux before 6.11, and some devices).
+// A mapped register of a device whose memory decoding is off, or that is being reset, raises SIGBUS. An
+// access of 8 bytes by system call may be made of two of 4 (Linux before 6.11, and some devices).
 //
 // A region keeps its device alive.
 //
@@ -76,7 +76,8 @@ public:
     // What is mapped into this process, ascending.
     std::span<const MappedArea> mapped() const noexcept;
 
-    // `offset` in bytes. EINVAL: outside the region, or it can't be read (written). EIO: memory decoding is off.
+    // `offset` in bytes. EINVAL: outside the region, or it can't be read (written). EIO: memory decoding is
+    // off.
     template <std::unsigned_integral T>
     Result<T> read(std::uint64_t offset) const {
         T value = 0;
