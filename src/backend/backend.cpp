@@ -25,6 +25,8 @@ User::~User() {
     if (state_) state_->leave(ticket_);
 }
 
+int User::context_fd() const noexcept { return context_ ? context_->fd().number() : -1; }
+
 Reference::Reference(std::shared_ptr<backend::State> state, std::uint64_t ticket) noexcept
     : state_(std::move(state)), ticket_(ticket) {}
 

@@ -4,7 +4,8 @@
 // come out of the completion queue, whose entries carry a phase bit that changes with each round, so that no
 // index of the controller has to be read.
 //
-//     submit: entry[tail] = command; doorbell = ++tail       take: entry[head].phase == ours? doorbell = ++head
+//     submit: entry[tail] = command; doorbell = ++tail
+//     take:   entry[head].phase == ours? doorbell = ++head
 //
 // Threads: one at a time.
 #pragma once

@@ -14,7 +14,7 @@ namespace {
 constexpr std::size_t kColumn = 28;
 
 // The words start in one column; a long first one gets a line of its own.
-void add_line(std::string& text, std::string first, std::string_view words) {
+void add_line(std::string& text, const std::string& first, std::string_view words) {
     if (first.size() + 2 > kColumn)
         text += compose(first, "\n", std::string(kColumn, ' '));
     else

@@ -63,11 +63,12 @@ Attachments::Attachments(core::ContextNode& context, const sys::Fd& file, const 
 
 Attachments::~Attachments() = default;
 
-std::vector<Attachments::Entry>::iterator Attachments::find(Pasid pasid) noexcept {
+Attachments::Entries::iterator Attachments::find(Pasid pasid) noexcept {
     return std::ranges::find(entries_, pasid, &Entry::pasid);
 }
 
 bool Attachments::end() noexcept {
+    const sys::Lock lock(mutex_);
     bool handed_over = false;
     for (const Entry& entry : entries_) {
         handed_over |= entry.duty == nullptr;
@@ -84,16 +85,23 @@ Result<HwptId> Attachments::attach(PageTableId table, Pasid pasid) {
             return compose("cannot attach ", with_pasid(device_, pasid), " to page table ", table.value,
                            " of '", context_.label(), "'");
         };
-        Entry entry{.pasid = pasid, .state = std::make_shared<std::atomic<State>>(State::owed), .duty = {}};
+        Entries made(1);
+        Entry& entry = made.front();
+        entry.pasid = pasid;
+        entry.state = std::make_shared<std::atomic<State>>(State::owed);
         entry.duty = std::make_unique<Duty>(
             file_, compose("the attachment of ", with_pasid(device_, pasid), " in '", context_.label(), "'"),
             pasid, entry.state);
-        entries_.reserve(entries_.size() + 1);
 
-        const auto old = find(pasid);
-        const bool owed = old != entries_.end() && !old->duty;
+        // Of a detachment that was refused: not to be tried again while this goes on, and never after it.
+        std::shared_ptr<std::atomic<State>> refused;
+        {
+            const sys::Lock lock(mutex_);
+            const auto old = find(pasid);
+            if (old != entries_.end() && !old->duty) refused = old->state;
+        }
         if (State expected = State::owed;
-            owed && !old->state->compare_exchange_strong(expected, State::attaching))
+            refused && !refused->compare_exchange_strong(expected, State::attaching))
             return Error::refused(EBUSY, what(), "an earlier detachment is being tried again at this moment",
                                   "try again");
         abi::DeviceAttachIommufdPt command{.argsz = sizeof command,
@@ -102,27 +110,36 @@ Result<HwptId> Attachments::attach(PageTableId table, Pasid pasid) {
                                            .pasid = pasid.value_or(0)};
         if (!pasid) command.argsz = offsetof(abi::DeviceAttachIommufdPt, pasid);
         const int result = file_.ioctl(abi::kDeviceAttachIommufdPt, &command);
-        if (owed) *old->state = result < 0 ? State::owed : State::ended;
+        if (refused) *refused = result < 0 ? State::owed : State::ended;
         if (result < 0) return failed(Operation::vfio_attach, -result, what);
-        if (old == entries_.end())
-            entries_.push_back(std::move(entry));
-        else if (owed)
-            *old = std::move(entry);
+        const sys::Lock lock(mutex_);
+        const auto old = find(pasid);
+        const bool replaces =
+            old != entries_.end() && !refused;  // the kernel has one attachment, and we one duty
+        if (old != entries_.end() && refused) entries_.erase(old);
+        if (!replaces) entries_.splice(entries_.end(), made);
         return HwptId{command.pt_id};
     });
 }
 
 Result<void> Attachments::detach(Pasid pasid) {
-    const auto entry = find(pasid);
-    if (entry == entries_.end() || !entry->duty) {
-        // Nothing that we know of; the kernel is asked all the same, and says so where there was nothing.
+    std::unique_ptr<Duty> duty;
+    {
+        const sys::Lock lock(mutex_);
+        const auto entry = find(pasid);
+        if (entry != entries_.end()) duty = std::move(entry->duty);
+    }
+    if (!duty) {
+        // Nothing that we know of; the kernel is asked all the same, and takes it where there was nothing.
         if (const int result = send_detach(file_, pasid); result < 0)
             return failed(Operation::vfio_detach, -result,
                           [&] { return compose("cannot detach ", with_pasid(device_, pasid)); });
         return {};
     }
-    auto released = context_.release(std::move(entry->duty));
-    if (released) entries_.erase(entry);
+    auto released = context_.release(std::move(duty));
+    if (!released) return released;
+    const sys::Lock lock(mutex_);
+    entries_.erase(find(pasid));
     return released;
 }
 

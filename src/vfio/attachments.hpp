@@ -6,16 +6,18 @@
 // the context's list, where it is retried. It is void once the device's file is closed, which ends all
 // attachments, or once the device is attached again, which replaces what was left.
 //
-// Threads: one call at a time, but a duty may be retried at any moment.
+// Threads: one call at a time for the device and for each of its PASIDs; end() by itself. A duty may be
+// retried at any moment.
 #pragma once
 
 #include <atomic>
+#include <list>
 #include <memory>
 #include <optional>
 #include <string>
-#include <vector>
 
 #include "core/node.hpp"
+#include "sys/mutex.hpp"
 
 namespace iommufd::inline v0_1::vfio {
 
@@ -45,12 +47,15 @@ private:
         std::unique_ptr<Duty> duty;  // null once it was handed over
     };
 
-    std::vector<Entry>::iterator find(Pasid pasid) noexcept;
+    using Entries = std::list<Entry>;  // of which nodes move without memory
+
+    Entries::iterator find(Pasid pasid) noexcept IOMMUFD_REQUIRES(mutex_);
 
     core::ContextNode& context_;
     const sys::Fd& file_;
     const std::string& device_;
-    std::vector<Entry> entries_;
+    sys::Mutex mutex_;
+    Entries entries_ IOMMUFD_GUARDED_BY(mutex_);
 };
 
 }  // namespace iommufd::inline v0_1::vfio

@@ -79,7 +79,7 @@ std::optional<VfToken> parse_vf_token(std::string_view text) {
         if (dash) continue;
         unsigned value = 0;
         if (std::from_chars(&text[i], &text[i] + 1, value, 16).ec != std::errc()) return std::nullopt;
-        token[digits / 2] = static_cast<std::uint8_t>(token[digits / 2] << 4 | value);
+        token[digits / 2] = static_cast<std::uint8_t>(token[digits / 2] * 16U + value);
         ++digits;
     }
     if (digits != 32) return std::nullopt;

@@ -7,6 +7,9 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <thread>
+
 #include "iommufd/dma/space.hpp"
 #include "iommufd/model/machine.hpp"
 #include "iommufd/vfio/features.hpp"
@@ -142,6 +145,37 @@ TEST_F(DeviceTest, ClosingSettlesWhatCouldNotBeDetached) {
     EXPECT_THAT(second.not_released(), IsEmpty());
     EXPECT_EQ(machine_.leaks().objects, 0U);
     EXPECT_EQ(machine_.leaks().devices, 0U);
+}
+
+TEST_F(DeviceTest, RetriesMeetAttachingAndClosingWithoutHarm) {
+    const Backend given = Backend::open({.id = "iommufd1",
+                                         .fd = AdoptFd{kernel_.open("/dev/iommu", 2)},
+                                         .report = {},
+                                         .kernel = &kernel_})
+                              .value();
+    const core::Context context = *given.context();
+    std::atomic<bool> stop = false;
+    std::thread retrying([&] {
+        while (!stop) context.retry_releases();
+    });
+    for (int round = 0; round < 50; ++round) {
+        const Device device =
+            Cdev::open("00:10.0", {.kernel = &kernel_, .name = {}}).value().bind(given).value();
+        const core::Ioas ioas = core::Ioas::alloc(context).value();
+        for (int i = 0; i < 4; ++i) {
+            const auto attached = device.attach(ioas.id());
+            if (!attached) {
+                EXPECT_EQ(attached.error().code(), EBUSY);  // a retry was under way
+                continue;
+            }
+            kernel_.refuse_next_detach = true;
+            (void)device.detach();
+        }
+    }
+    stop = true;
+    retrying.join();
+    EXPECT_EQ(context.retry_releases(), 0U);
+    EXPECT_EQ(machine_.leaks().objects, 0U);
 }
 
 TEST_F(DeviceTest, IsClosedBeforeItsIommufdInWhateverOrderHandlesGo) {

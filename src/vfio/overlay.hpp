@@ -6,11 +6,13 @@
 
 #include <sys/stat.h>
 
+#include <atomic>
 #include <cerrno>
 #include <map>
 #include <set>
 
 #include "sys/faulty_kernel.hpp"
+#include "uapi/vfio.hpp"
 
 namespace iommufd::inline v0_1::vfio {
 
@@ -24,6 +26,7 @@ public:
     std::set<std::string> missing;                         // paths, with all below
     std::map<std::string, int> unopenable;                 // files, and the errno of opening them
     std::map<unsigned long, int> failing;                  // ioctls, and their errno
+    std::atomic<bool> refuse_next_detach = false;
 
     int open(const char* path, int flags) override {
         if (const auto found = unopenable.find(path); found != unopenable.end()) return -found->second;
@@ -32,6 +35,7 @@ public:
 
     int ioctl(int fd, unsigned long request, void* argument) override {
         if (const auto found = failing.find(request); found != failing.end()) return -found->second;
+        if (request == uapi::vfio::kDeviceDetachIommufdPt && refuse_next_detach.exchange(false)) return -EIO;
         return FaultyKernel::ioctl(fd, request, argument);
     }
 

@@ -54,6 +54,8 @@ public:
 
     // The context that was open when this user connected; null for one that joined.
     const std::shared_ptr<core::ContextNode>& context() const noexcept { return context_; }
+    // Its descriptor, borrowed; -1 for one that joined.
+    int context_fd() const noexcept;
 
 private:
     friend class backend::State;

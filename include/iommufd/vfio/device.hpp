@@ -3,10 +3,10 @@
 // A device given to user space by VFIO: found, opened, bound to an iommufd, attached to an address space,
 // driven.
 //
-//     Cdev --VFIO_DEVICE_BIND_IOMMUFD--> Device --ATTACH_IOMMUFD_PT--> an Ioas or a Hwpt
-//      |   /dev/vfio/devices/vfioN         |------GET_REGION_INFO----> Region: BARs, config space (region.hpp)
-//      |                                   |------SET_IRQS-----------> interrupts on the caller's eventfds
-//      '- fd(): for KVM-VFIO               '------FEATURE------------> migration, power, DMA log (features.hpp)
+//     Cdev --BIND_IOMMUFD--> Device --ATTACH_IOMMUFD_PT--> an Ioas or a Hwpt
+//      |  /dev/vfio/...        |------GET_REGION_INFO----> Region: BARs, config space (region.hpp)
+//      |                       |------SET_IRQS-----------> interrupts on the caller's eventfds
+//      '- fd(): for KVM-VFIO   '------FEATURE------------> migration, power, DMA log (features.hpp)
 //
 // In this order: open, bind, attach (a dma::Space does that), enable(), regions and interrupts. Letting go in
 // any order is right.

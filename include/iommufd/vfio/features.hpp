@@ -3,7 +3,7 @@
 // What some VFIO devices can do besides (VFIO_DEVICE_FEATURE): one function for each feature.
 //
 //     Device --FEATURE_PROBE--> has_feature()
-//            --MIG_DEVICE_STATE--> a state, and a descriptor with the device's data --MIG_GET_PRECOPY_INFO--> how much
+//            --MIG_DEVICE_STATE--> a state, and a descriptor with the device's data
 //            --DMA_LOGGING_*--> which IOVAs it has written: what dma::DirtySource is for a VFIO device
 //            --DMA_BUF--> a descriptor of a BAR --IOAS_MAP_FILE--> for other devices
 //
