@@ -3,9 +3,9 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <iterator>
 
 #include "error/compose.hpp"
-#include "error/guarded.hpp"
 #include "vfio/group.hpp"
 
 namespace iommufd::inline v0_1::vfio {
@@ -27,7 +27,7 @@ Error not_viable(const std::string& what, int code, const std::string& group,
 
 Error explain_bind(sys::Kernel& kernel, const std::string& name, const std::string& folder, bool with_token,
                    int code) {
-    const std::string what = compose("cannot bind ", name);
+    std::string what = compose("cannot bind ", name);
     const auto members = folder.empty() ? std::vector<GroupMember>() : group_members(kernel, folder);
     const std::string group = members.empty() ? std::string() : group_number(kernel, folder);
     // EPERM: to the kernel the group has another owner, itself.
@@ -53,7 +53,7 @@ Error explain_bind(sys::Kernel& kernel, const std::string& name, const std::stri
             "another open of it is bound already, in this process or another; else its IOMMU is "
             "not cache-coherent",
             "end the other user: `fuser -v /dev/vfio/devices/*`");
-    return failed(Operation::vfio_bind, code, [&] { return what; });
+    return Error(Operation::vfio_bind, code, std::move(what));
 }
 
 }  // namespace iommufd::inline v0_1::vfio

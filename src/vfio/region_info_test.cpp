@@ -39,7 +39,8 @@ public:
     Answer& header(std::uint16_t id, std::uint32_t next) {
         return append(abi::InfoCapHeader{.id = id, .version = 1, .next = next});
     }
-    Answer& sparse(std::uint32_t next, std::uint32_t count, std::vector<abi::RegionSparseMmapArea> areas) {
+    Answer& sparse(std::uint32_t next, std::uint32_t count,
+                   const std::vector<abi::RegionSparseMmapArea>& areas) {
         append(abi::RegionInfoCapSparseMmap{
             .header = {.id = abi::kRegionCapSparseMmap, .version = 1, .next = next},
             .nr_areas = count,

@@ -27,13 +27,17 @@ std::string padded(unsigned value, std::size_t width) {
     return std::string(text.size() < width ? width - text.size() : 0, '0') + text;
 }
 
-std::optional<unsigned> hex(std::string_view text, std::size_t width, unsigned most) {
+std::optional<unsigned> number(std::string_view text, int base, std::size_t width, unsigned most) {
     unsigned value = 0;
-    const auto result = std::from_chars(text.data(), text.data() + text.size(), value, 16);
-    if (text.empty() || text.size() > width || result.ec != std::errc() ||
-        result.ptr != text.data() + text.size() || value > most)
+    const char* const end = text.data() + text.size();
+    const auto result = std::from_chars(text.data(), end, value, base);
+    if (text.empty() || text.size() > width || result.ec != std::errc() || result.ptr != end || value > most)
         return std::nullopt;
     return value;
+}
+
+std::optional<unsigned> hex(std::string_view text, std::size_t width, unsigned most) {
+    return number(text, 16, width, most);
 }
 
 bool noiommu_allowed(sys::Kernel& kernel) {
@@ -73,15 +77,13 @@ Error not_for_vfio(sys::Kernel& kernel, const std::string& folder) {
 
 // "247:3\n"
 std::optional<dev_t> parse_device_number(std::string_view text) {
+    if (text.ends_with('\n')) text.remove_suffix(1);
     const std::size_t colon = text.find(':');
     if (colon == std::string_view::npos) return std::nullopt;
-    unsigned major = 0;
-    unsigned minor = 0;
-    const std::string_view rest = text.substr(colon + 1);
-    if (std::from_chars(text.data(), text.data() + colon, major).ec != std::errc() ||
-        std::from_chars(rest.data(), rest.data() + rest.size(), minor).ec != std::errc())
-        return std::nullopt;
-    return makedev(major, minor);
+    const auto major = number(text.substr(0, colon), 10, 10, ~0U);
+    const auto minor = number(text.substr(colon + 1), 10, 10, ~0U);
+    if (!major || !minor) return std::nullopt;
+    return makedev(*major, *minor);
 }
 
 }  // namespace
