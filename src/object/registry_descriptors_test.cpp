@@ -10,7 +10,6 @@ namespace iommufd::object {
 namespace {
 
 using namespace testing;
-using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 

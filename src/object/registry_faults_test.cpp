@@ -13,7 +13,6 @@ namespace iommufd::object {
 namespace {
 
 using namespace testing;
-using ::testing::Contains;
 using ::testing::HasSubstr;
 
 const std::vector<std::string_view> kEverything{kMapping, kEdu, kBlk, kSpace, kMemory, kIommufd};
