@@ -121,6 +121,7 @@ bool Backend::shares_context_with(const Backend& other) const {
 }
 
 Result<void> Backend::destroy() && {
+    if (!state_) return {};
     return guarded(Operation::none, [&]() -> Result<void> {
         auto closed = state_->close_if_unused();
         if (closed) state_.reset();

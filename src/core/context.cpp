@@ -64,6 +64,7 @@ Result<Context> Context::open(Options options) {
 
 Result<Context> Context::from(AdoptFd fd, Options options) {
     sys::Fd owned(kernel_of(options), fd.number);
+    (void)::fcntl(fd.number, F_SETFD, FD_CLOEXEC);  // if it is none, the query says so
     return guarded(Operation::option, [&] { return take(std::move(owned), std::move(options)); });
 }
 

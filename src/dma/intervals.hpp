@@ -83,9 +83,11 @@ private:
 template <class Visit>
 bool Interval::each_piece(Visit&& visit) const {
     const std::uint64_t step = granule == 0 ? length() : granule;
-    for (std::uint64_t start = 0; start < length(); start += step)
-        if (!visit(piece(start, std::min(step, length() - start)))) return false;
-    return true;
+    for (std::uint64_t start = 0;; start += step) {
+        const std::uint64_t rest = length() - start;
+        if (!visit(piece(start, std::min(step, rest)))) return false;
+        if (rest <= step) return true;
+    }
 }
 
 }  // namespace iommufd::inline v0_1::dma

@@ -87,7 +87,9 @@ std::optional<Iova> choose_iova(const Intervals& intervals, std::span<const Rang
                                 std::uint64_t length, std::uint64_t address, std::uint64_t alignment) {
     for (const std::uint64_t page : kPages)
         if (length >= page)
-            if (const auto found = first_fit(intervals, allowed, length, address % page, page)) return found;
+            if (const auto found = first_fit(intervals, allowed, length, address % std::max(page, alignment),
+                                             std::max(page, alignment)))
+                return found;
     return first_fit(intervals, allowed, length, address % alignment, alignment);
 }
 

@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
-#include <system_error>
+#include <exception>
 #include <thread>
 #include <vector>
 
@@ -66,7 +66,7 @@ Result<void> prefault(std::span<std::byte> memory, std::uint64_t page_size, bool
             while (helpers.size() + 1 < threads) {
                 try {
                     helpers.emplace_back(work);
-                } catch (const std::system_error&) {
+                } catch (const std::exception&) {
                     break;  // fewer threads take longer; nothing else changes
                 }
             }

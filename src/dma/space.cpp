@@ -171,6 +171,7 @@ MappingState Mapping::state() const {
 }
 
 Result<void> Mapping::unmap(UnmapOptions options) && {
+    if (!state_) return {};
     auto unmapped = state_->unmap(range_, ticket_, options.deadline);
     if (!unmapped && unmapped.error().code() != ETIMEDOUT) return unmapped.error();
     state_.reset();
@@ -179,6 +180,7 @@ Result<void> Mapping::unmap(UnmapOptions options) && {
 }
 
 void Mapping::leave() && {
+    if (!state_) return;
     state_->leave(ticket_, range_);
     state_.reset();
 }
@@ -201,6 +203,7 @@ Attachment::~Attachment() {
 const std::string& Attachment::device() const noexcept { return device_->name(); }
 
 Result<void> Attachment::detach() && {
+    if (!state_) return {};
     auto detached = state_->detach(*device_);
     state_.reset();
     device_.reset();

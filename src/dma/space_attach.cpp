@@ -239,7 +239,11 @@ Result<void> SpaceState::attach(const std::shared_ptr<Attachable>& device) {
             if (std::ranges::any_of(devices_, same))
                 return cannot_attach(*device, id_, EBUSY, "it is attached already", "detach it first");
         }
+        if (!device->claim(this))
+            return cannot_attach(*device, id_, EBUSY, "it is attached to another space",
+                                 "detach it there first");
         auto attached = device->iommu_device() ? attach_iommu_device(device) : attach_with_sink(device);
+        if (!attached) device->release_claim();
         readers_->reclaim();
         return attached;
     });
@@ -265,11 +269,15 @@ Result<void> SpaceState::detach_iommu_device(Attachable& device) {
 Result<void> SpaceState::detach(Attachable& device) noexcept {
     const Turn turn(*this);
     remove_device(device);
-    if (device.iommu_device()) return detach_iommu_device(device);
-    part(*device.sink());
-    auto cleared = device.sink()->unmap(kEverything);
-    if (!cleared && cleared.error().code() != ENOENT) return cleared.error();
-    return {};
+    auto detached = guarded(Operation::vfio_detach, [&]() -> Result<void> {
+        if (device.iommu_device()) return detach_iommu_device(device);
+        part(*device.sink());
+        auto cleared = device.sink()->unmap(kEverything);
+        if (!cleared && cleared.error().code() != ENOENT) return cleared.error();
+        return {};
+    });
+    device.release_claim();
+    return detached;
 }
 
 }  // namespace iommufd::inline v0_1::dma

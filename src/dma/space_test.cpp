@@ -304,6 +304,25 @@ TEST_F(SpaceTest, TheSameDeviceTwiceIsRefused) {
     EXPECT_EQ(space_.attach(device).error().code(), EBUSY);
 }
 
+TEST_F(SpaceTest, ADeviceIsInOneSpaceAtATime) {
+    const Space other = Space::on(backend_, {.id = "dma1"}).value();
+    const auto device = RawDevice::bind(backend_);
+    {
+        const Attachment attached = space_.attach(device).value();
+        const auto twice = other.attach(device);
+        EXPECT_EQ(twice.error().code(), EBUSY);
+        EXPECT_THAT(twice.error().line(), HasSubstr("attached to another space"));
+    }
+    EXPECT_TRUE(other.attach(device));
+}
+
+TEST_F(SpaceTest, AHandleThatWasGivenBackDoesNothingMore) {
+    Mapping mapping = space_.map(memory_, {.iova = kBase}).value();
+    ASSERT_TRUE(std::move(mapping).unmap());
+    EXPECT_TRUE(std::move(mapping).unmap());  // NOLINT(bugprone-use-after-move)
+    std::move(mapping).leave();               // NOLINT(bugprone-use-after-move)
+}
+
 TEST_F(SpaceTest, ADeviceOfAnotherIommufdIsRefused) {
     const Backend other =
         Backend::open({.id = "other", .fd = {}, .report = {}, .kernel = &machine_.kernel()}).value();

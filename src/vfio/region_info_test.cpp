@@ -32,8 +32,9 @@ public:
 
     template <class T>
     Answer& append(const T& value) {
-        const auto* const bytes = reinterpret_cast<const std::byte*>(&value);
-        bytes_.insert(bytes_.end(), bytes, bytes + sizeof value);
+        const std::size_t end = bytes_.size();
+        bytes_.resize(end + sizeof value);
+        std::memcpy(bytes_.data() + end, &value, sizeof value);
         return *this;
     }
     Answer& header(std::uint16_t id, std::uint32_t next) {

@@ -29,9 +29,9 @@ std::string padded(unsigned value, std::size_t width) {
 
 std::optional<unsigned> number(std::string_view text, int base, std::size_t width, unsigned most) {
     unsigned value = 0;
-    const char* const end = text.data() + text.size();
-    const auto result = std::from_chars(text.data(), end, value, base);
-    if (text.empty() || text.size() > width || result.ec != std::errc() || result.ptr != end || value > most)
+    const auto result = std::from_chars(text.data(), text.data() + text.size(), value, base);
+    if (text.empty() || text.size() > width || result.ec != std::errc() ||
+        result.ptr != text.data() + text.size() || value > most)
         return std::nullopt;
     return value;
 }

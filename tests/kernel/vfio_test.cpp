@@ -13,6 +13,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <numeric>
 #include <thread>
@@ -441,10 +442,8 @@ TEST_F(VfioTest, APasidOfADeviceWithoutAnyIsRefusedThoughTheKernelTakesIt) {
 }
 
 TEST_F(VfioTest, AGroupThatIsOpenTheOldWayIsNamed) {
-    char link[256] = {};
     const std::string path = std::string("/sys/bus/pci/devices/") + kEdu + "/iommu_group";
-    ASSERT_GT(::readlink(path.c_str(), link, sizeof link - 1), 0);
-    const std::string group = std::string("/dev/vfio/") + ::basename(link);
+    const std::string group = "/dev/vfio/" + std::filesystem::read_symlink(path).filename().string();
     const int old_way = ::open(group.c_str(), O_RDWR | O_CLOEXEC);
     if (old_way < 0) GTEST_SKIP() << "this kernel has no CONFIG_VFIO_GROUP";
     const auto bound = Cdev::open(kEdu).value().bind(Backend::open().value());

@@ -10,6 +10,7 @@
 // Threads: the Space makes at most one call at a time on one device.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <string>
 
@@ -52,6 +53,16 @@ public:
 
     // The device's own log of what it wrote, if it has one.
     virtual DirtySource* dirty_source() noexcept { return nullptr; }
+
+    // A device is in one space at a time: whether it is now in this one, and not in another.
+    bool claim(const void* space) noexcept {
+        const void* nobody = nullptr;
+        return space_.compare_exchange_strong(nobody, space);
+    }
+    void release_claim() noexcept { space_ = nullptr; }
+
+private:
+    std::atomic<const void*> space_ = nullptr;
 };
 
 }  // namespace iommufd::inline v0_1::dma

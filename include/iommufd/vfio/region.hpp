@@ -81,7 +81,7 @@ public:
     template <std::unsigned_integral T>
     Result<T> read(std::uint64_t offset) const {
         T value = 0;
-        if (const auto* const at = address(offset, sizeof(T))) {
+        if (const auto* const at = readable() ? address(offset, sizeof(T)) : nullptr) {
             value = *reinterpret_cast<const volatile T*>(at);
             order_after_register_read();
             return value;
@@ -90,7 +90,7 @@ public:
     }
     template <std::unsigned_integral T>
     Result<void> write(std::uint64_t offset, T value) const {
-        if (auto* const at = address(offset, sizeof(T))) {
+        if (auto* const at = writable() ? address(offset, sizeof(T)) : nullptr) {
             order_before_register_write();
             *reinterpret_cast<volatile T*>(at) = value;
             return {};
