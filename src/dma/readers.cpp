@@ -86,7 +86,12 @@ void Readers::publish(std::unique_ptr<Translation> next,
 }
 
 void Readers::reclaim() noexcept {
-    std::unique_ptr<Translation> free;  // outlives the lock: the memory goes without it
+    // Without the lock, since memory goes with it; one by one, since a long chain would recurse.
+    for (auto free = take_unseen(); free;) free = std::move(free->next);
+}
+
+std::unique_ptr<Translation> Readers::take_unseen() noexcept {
+    std::unique_ptr<Translation> free;
     const sys::Lock lock(mutex_);
     std::uint64_t oldest = ~std::uint64_t{0};
     for (const auto& slot : slots_)
@@ -101,6 +106,7 @@ void Readers::reclaim() noexcept {
         unseen->next = std::move(free);
         free = std::move(unseen);
     }
+    return free;
 }
 
 Result<void> Readers::wait_for_readers(Deadline deadline) const {
@@ -118,11 +124,13 @@ Result<void> Readers::wait_for_readers(Deadline deadline) const {
             ++next;
             continue;
         }
-        if (deadline && std::chrono::steady_clock::now() >= *deadline)
+        if (deadline && std::chrono::steady_clock::now() >= *deadline) {
+            const sys::Lock lock(mutex_);  // the label changes with the slot's owner
             return Error::refused(
                 ETIMEDOUT, "memory is unmapped but not yet free",
                 compose("reader '", slot->label, "' has held a guard all the time"),
-                "keep guards shorter than the deadline; the memory is freed when the guard ends");
+                "keep guards shorter than the deadline; the memory is freed by a later change of the space");
+        }
         std::this_thread::sleep_for(pause);
         pause = std::min(pause * 2, std::chrono::microseconds(1000));
     }
@@ -142,7 +150,7 @@ Reader::~Reader() {
     if (readers_) readers_->give_back(slot_);
 }
 
-Guard Reader::enter() noexcept {
+Guard Reader::enter() & noexcept {
     if (slot_->depth++ == 0) {
         slot_->thread.store(this_thread(), std::memory_order_relaxed);
         slot_->since.exchange(slot_->epoch->load());

@@ -81,6 +81,8 @@ public:
     void reclaim() noexcept;
 
 private:
+    std::unique_ptr<Translation> take_unseen() noexcept;
+
     std::atomic<const Translation*> current_;
     std::atomic<std::uint64_t> epoch_ = 1;
     mutable sys::Mutex mutex_;

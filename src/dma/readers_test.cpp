@@ -95,6 +95,24 @@ TEST_F(ReadersTest, AGuardSeesOneMomentHoweverLongItLasts) {
     EXPECT_FALSE(other.enter().translate(kBase, 1, Access::read).empty());
 }
 
+TEST_F(ReadersTest, MayOutliveTheSpaceAndSeeWhatTheySawUntilTheirGuardsEnd) {
+    Memory memory = Memory::memfd(64_KiB).value();
+    const std::weak_ptr<const Memory::Node> node = memory.node();
+    std::optional<Space> space = Space::without_iommufd({.id = "short-lived"}).value();
+    space->map(memory, {.iova = kBase}).value().leave();
+    memory = Memory::memfd(4096).value();
+    Reader reader = space->reader();
+    {
+        const Guard guard = reader.enter();
+        space.reset();
+        const auto bytes = guard.translate(kBase, 16, Access::write);
+        ASSERT_EQ(bytes.size(), 16U);
+        bytes[0] = std::byte{1};  // faults if the memory has gone
+        EXPECT_FALSE(node.expired());
+    }
+    EXPECT_TRUE(reader.enter().translate(kBase, 16, Access::read).empty());
+}
+
 TEST_F(ReadersTest, ASlotIsReusedAfterItsReaderIsGone) {
     for (int i = 0; i < 100; ++i) {
         Reader reader = space_.reader("short-lived");

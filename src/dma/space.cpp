@@ -35,7 +35,19 @@ SpaceState::SpaceState(Space::Options options, std::optional<Reference> referenc
       page_size_(static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE))),
       readers_(std::make_shared<Readers>()) {}
 
-SpaceState::~SpaceState() = default;
+// Readers may outlive the space: what a guard can see stays until the guard has gone.
+SpaceState::~SpaceState() {
+    (void)guarded(Operation::none, [&]() -> Result<void> {
+        std::vector<std::shared_ptr<const void>> keep;
+        auto nothing = std::make_unique<Translation>();
+        const sys::Lock lock(mutex_);
+        keep.reserve(intervals_.all().size());
+        for (const auto& [first, interval] : intervals_.all()) keep.push_back(interval.memory);
+        readers_->publish(std::move(nothing), std::move(keep));
+        return {};
+    });
+    readers_->reclaim();
+}
 
 void SpaceState::report(Error error) noexcept {
     if (const auto context = backend_ ? backend_->context() : nullptr)

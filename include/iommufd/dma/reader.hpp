@@ -59,7 +59,8 @@ public:
     ~Reader();
 
     // Wait-free. Guards of one reader may nest; they then end in reverse order.
-    Guard enter() noexcept;
+    Guard enter() & noexcept;
+    Guard enter() && = delete;  // the guard would outlive its reader
 
 private:
     friend class Readers;
