@@ -63,6 +63,8 @@ class Printer final : public ::testing::EmptyTestEventListener {
         seen.clear();
     }
     void OnTestEnd(const ::testing::TestInfo& test) override {
+        // What a skipped test did before it noticed proves nothing.
+        if (!test.result()->Passed()) return;
         const std::lock_guard lock(mutex);
         for (const std::string& name : seen)
             std::printf("COVERS %s %s.%s\n", name.c_str(), test.test_suite_name(), test.name());

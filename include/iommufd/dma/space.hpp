@@ -153,7 +153,7 @@ public:
 
     // Unmaps what lies in the range; returns the bytes. ENOENT: nothing. EINVAL: it would split a mapping.
     // EBUSY: a live Mapping owns it, or an operation is in flight. EDEADLK: this thread holds a guard.
-    // ETIMEDOUT: unmapped, but a reader still has a guard, whose end frees the memory.
+    // ETIMEDOUT: unmapped, but a reader has a guard: a change of the space after its end frees the memory.
     Result<std::uint64_t> unmap(Range range, UnmapOptions options = {}) const;
 
     Reader reader(std::string_view label = "reader") const;

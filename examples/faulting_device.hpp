@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//
+// What the two examples of a fault queue run on: a device that asks for pages which are not there.
+//
+// Hardware that does this (PRI) is rare, so the device is the kernel's own mock, in a kernel with
+// CONFIG_IOMMUFD_TEST: `vm/run --give "" -- build/dev/examples/fault_queue_poll`.
+#pragma once
+
+#include <cerrno>
+#include <span>
+
+#include "iommufd/core/fault_queue.hpp"
+#include "iommufd/core/hwpt.hpp"
+#include "iommufd/dma/memory.hpp"
+#include "kernel/mock.hpp"
+
+namespace examples {
+
+using namespace iommufd;
+
+constexpr std::uint64_t kPage = 4_KiB;
+
+// The program's memory, of which no page is mapped for the device until the device asks for it.
+class PagedMemory {
+public:
+    static constexpr Iova kStart{0x10000000};
+
+    explicit PagedMemory(const core::Ioas& ioas) : ioas_(ioas) {}
+    ~PagedMemory() { (void)ioas_.unmap_all(); }
+    PagedMemory(const PagedMemory&) = delete;
+    PagedMemory& operator=(const PagedMemory&) = delete;
+
+    // Makes the page there that a fault asks for. Invalid: there is no memory at that address.
+    core::Response provide(const core::PageFault& fault) {
+        const std::uint64_t offset = fault.address - kStart.value;
+        if (fault.address < kStart.value || offset >= memory_.size()) return core::Response::invalid;
+        const std::uint64_t page = offset / kPage * kPage;
+        const auto mapped = ioas_.map(memory_.data() + page, kPage, Access::read_write, kStart + page);
+        // EEXIST: somebody else faulted on it as well.
+        const bool there = mapped || mapped.error().code() == EEXIST;
+        return there ? core::Response::success : core::Response::invalid;
+    }
+
+private:
+    const core::Ioas& ioas_;
+    dma::Memory memory_ = dma::Memory::memfd(1_MiB).value();
+};
+
+// Calls `answer(group)` for each group of faults: a group ends with the fault that is marked as its last, and all of
+// it shares one cookie. read() gives whole groups only.
+template <class Answer>
+void for_each_group(std::span<const core::PageFault> faults, Answer answer) {
+    for (std::size_t first = 0, i = 0; i < faults.size(); ++i)
+        if (faults[i].last()) {
+            answer(faults.subspan(first, i + 1 - first));
+            first = i + 1;
+        }
+}
+
+// A device whose page table sends its faults to a queue.
+class FaultingDevice {
+public:
+    FaultingDevice() {
+        // The table that sends faults is one of our own; the IOAS's automatic one doesn't.
+        if (const int result = device_.replace(hwpt_.id()); result < 0)
+            throw Failure(Error(Operation::vfio_attach, -result, "cannot attach the mock device"));
+    }
+    ~FaultingDevice() { (void)device_.replace(ioas_.id()); } // a table in use can't go
+    FaultingDevice(const FaultingDevice&) = delete;
+    FaultingDevice& operator=(const FaultingDevice&) = delete;
+
+    const core::Ioas& ioas() const { return ioas_; }
+    const core::FaultQueue& queue() const { return queue_; }
+
+    // The device reaches for an address, finds nothing, and asks for the page.
+    void reach_for(Iova address) {
+        if (const int result = device_.fault(address.value, 0, ++requests_); result < 0)
+            throw Failure(Error(Operation::none, -result, "cannot make the mock device fault"));
+    }
+
+private:
+    core::Context context_ = core::Context::open().value();
+    core::Ioas ioas_ = core::Ioas::alloc(context_).value();
+    kernel_tests::MockDevice device_ = kernel_tests::MockDevice::make(context_, ioas_.id()).value();
+    core::FaultQueue queue_ = core::FaultQueue::alloc(context_).value();
+    core::Hwpt hwpt_ = core::Hwpt::alloc(context_, device_.id(), ioas_, {.fault_queue = &queue_}).value();
+    std::uint32_t requests_ = 0;
+};
+
+} // namespace examples
