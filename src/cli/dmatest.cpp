@@ -3,6 +3,7 @@
 
 #include <fmt/core.h>
 
+#include <cerrno>
 #include <cstring>
 #include <map>
 #include <random>
@@ -102,7 +103,8 @@ private:
         auto made = Workbench::in(registry_, space);
         if (!made) return made.error();
         const drivers::Window first = made->area(0);
-        std::mt19937_64 random(0x10661u);
+        // Other bytes each time: what an earlier run left in a device must not pass for what this one moved.
+        std::mt19937_64 random(std::random_device{}());
         for (std::uint64_t at = 0; at < first.size; at += sizeof(std::uint64_t)) {
             const std::uint64_t word = random();
             std::memcpy(first.memory + at, &word, sizeof word);
@@ -153,12 +155,10 @@ int dmatest(Arguments arguments) {
         return status;
     };
     if (arguments.definitions.empty()) {
-        if (!arguments.model) {
-            fmt::print(
-                stderr,
-                "iommufd: dmatest has no device to test; give -object and -device options, or --model\n");
-            return kUsage;
-        }
+        if (!arguments.model)
+            return refuse(Error::refused(EINVAL, "cannot test", "no device is given",
+                                         "give -object and -device options, or --model"),
+                          kUsage);
         auto description = arguments.model->empty() ? Result<model::Description>(model::everything())
                                                     : model::parse(*arguments.model);
         if (!description) return refuse(description.error(), kUsage);

@@ -4,6 +4,10 @@
 #include <fmt/core.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <sstream>
 
 #include "cli/arguments.hpp"
 #include "cli/dmatest.hpp"
@@ -53,6 +57,18 @@ struct ObjectOptions {
     }
 };
 
+// CLI11's own words as the cause, in one line.
+Error usage_error(const CLI::App& app, const CLI::ParseError& error) {
+    std::string cause = error.what();
+    // Without a command CLI11 asks for one, whatever else there was.
+    if (const auto unknown = app.remaining(); app.get_subcommands().empty() && !unknown.empty())
+        cause = "there is no command '" + unknown.front() + "'";
+    std::string help = "iommufd ";
+    for (const CLI::App* const command : app.get_subcommands()) help += command->get_name() + " ";
+    return Error::refused(EINVAL, "cannot read the command line", std::move(cause),
+                          "see `" + help + "--help`");
+}
+
 int main(int argc, char** argv) {
     CLI::App app("Controls which memory devices may reach, through Linux's /dev/iommu.", "iommufd");
     app.require_subcommand(1);
@@ -76,7 +92,14 @@ int main(int argc, char** argv) {
     try {
         app.parse(words);
     } catch (const CLI::ParseError& error) {
-        return app.exit(error) == 0 ? kDone : kUsage;
+        if (error.get_exit_code() == 0) {  // --help, --version
+            std::ostringstream text;
+            const int status = app.exit(error, text, text);
+            fmt::print("{}", text.str());
+            return status;
+        }
+        fmt::print(stderr, "iommufd: {}\n", usage_error(app, error).line());
+        return kUsage;
     }
 
     const bool is_run = run_command->parsed();
@@ -97,7 +120,14 @@ int main(int argc, char** argv) {
 
 int main(int argc, char** argv) {
     try {
-        return iommufd::cli::main(argc, argv);
+        const int status = iommufd::cli::main(argc, argv);
+        if (std::fflush(stdout) == 0) return status;
+        fmt::print(
+            stderr, "iommufd: {}\n",
+            iommufd::Error::refused(errno, "cannot write to standard output",
+                                    "what was found out is lost in part", "make room, or write elsewhere")
+                .line());
+        return iommufd::cli::kFailed;
     } catch (const std::exception& failure) {
         fmt::print(stderr, "iommufd: {}\n", failure.what());
         return iommufd::cli::kFailed;

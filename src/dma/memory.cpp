@@ -143,9 +143,14 @@ Result<Memory> Memory::file(const std::string& path, std::uint64_t length, Optio
         sys::Kernel& kernel = kernel_of(options);
         const int mode = options.read_only || !options.shared ? O_RDONLY : O_RDWR;
         const sys::Fd opened(kernel, kernel.open(path.c_str(), mode));
-        if (!opened)
-            return failed(Operation::open, -opened.number(),
-                          [&] { return compose("cannot open '", path, "' for '", options.label, "'"); });
+        const auto what = [&] { return compose("cannot open '", path, "' for '", options.label, "'"); };
+        if (opened.number() == -ENOENT)
+            return Error::refused(
+                ENOENT, what(), "there is no such file",
+                "make it as large as the memory (`truncate -s SIZE FILE`), or correct the path");
+        if (opened.number() == -EISDIR)
+            return Error::refused(EISDIR, what(), "it is a directory", "give the path of a file in it");
+        if (!opened) return failed(Operation::memory_create, -opened.number(), what);
         return fd(opened.number(), length, std::move(options));
     });
 }
@@ -165,11 +170,14 @@ Result<Memory> Memory::fd(int descriptor, std::uint64_t length, Options options)
         const std::uint64_t page = huge ? block : cpu_page_size();
         auto size = whole_pages(length, page, options);
         if (!size) return size.error();
-        if (S_ISREG(status.st_mode) && options.offset + *size > static_cast<std::uint64_t>(status.st_size))
+        if (S_ISDIR(status.st_mode))
+            return Error::refused(EISDIR, compose("cannot map a file for '", options.label, "'"),
+                                  "it is a directory", "give a file");
+        const auto bytes = static_cast<std::uint64_t>(status.st_size);
+        if (S_ISREG(status.st_mode) && (*size > bytes || options.offset > bytes - *size))
             return Error::refused(
                 EINVAL, compose("cannot map ", size_text(*size), " of a file for '", options.label, "'"),
-                compose("the file has ", static_cast<std::uint64_t>(status.st_size),
-                        " bytes, and the memory starts at ", options.offset),
+                compose("the file has ", bytes, " bytes, and the memory starts at ", options.offset),
                 "make the file longer, or the size smaller");
         return map_here(std::make_shared<Node>(options.label, std::move(copy), page), *size, options, 0);
     });

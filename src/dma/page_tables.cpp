@@ -16,6 +16,12 @@ bool has_no_table(const Error& error) {
     return error.code() == ENOENT || error.code() == EOPNOTSUPP || error.code() == ENOTTY;
 }
 
+// Drivers of older kernels (virtio-iommu in Linux 6.12) learn what a page table reaches when it is attached, and until
+// then say that it is one byte, to which the kernel narrows the IOAS. What the kernel makes while it attaches is right.
+bool is_unfinished(const std::vector<Range>& ranges) {
+    return std::ranges::all_of(ranges, [](const Range& range) { return range.first == range.last; });
+}
+
 }  // namespace
 
 Result<core::Hwpt> PageTables::make(IommuDevice& device, const core::Context& context,
@@ -41,11 +47,20 @@ Result<void> PageTables::attach(IommuDevice& device) {
         refusals += compose("hwpt ", table.hwpt.id().value, " of another kind of IOMMU; ");
     }
 
+    const auto let_the_kernel_make_one = [&] { return device.attach(ioas_.id()).transform([](HwptId) {}); };
+    if (left_to_the_kernel_) return let_the_kernel_make_one();
     const core::Context context(device.context());
     bool dirty_tracking = false;
     auto hwpt = make(device, context, dirty_tracking);
     if (!hwpt && !has_no_table(hwpt.error())) return hwpt.error();
-    if (!hwpt) return device.attach(ioas_.id()).transform([](HwptId) {});
+    if (!hwpt) return let_the_kernel_make_one();
+    auto ranges = ioas_.iova_ranges();
+    if (!ranges) return ranges.error();
+    if (is_unfinished(ranges->ranges)) {
+        if (auto freed = std::move(*hwpt).destroy(); !freed) return freed;
+        left_to_the_kernel_ = true;
+        return let_the_kernel_make_one();
+    }
 
     tables_.reserve(tables_.size() + 1);
     std::vector<const IommuDevice*> devices{&device};

@@ -13,7 +13,8 @@ namespace iommufd::inline v0_1::dma {
 // The kernel's automatic page tables offer no dirty tracking, so a space makes its own, one for each kind of
 // IOMMU among its devices: each existing one is tried (EINVAL: another kind), then one is made with what the
 // IOMMU can do, and for a PASID the flag that it needs. Devices that have no page table of their own (mdevs),
-// IOMMUs that don't tell, and kernels before 6.6 attach to the IOAS itself.
+// IOMMUs that don't tell, drivers that can't make a page table before they attach it, and kernels before 6.6
+// attach to the IOAS itself.
 //
 // Not thread-safe.
 class PageTables {
@@ -43,6 +44,7 @@ private:
 
     const core::Ioas& ioas_;
     std::vector<Table> tables_;
+    bool left_to_the_kernel_ = false;  // its driver can't make one before it attaches
 };
 
 }  // namespace iommufd::inline v0_1::dma

@@ -129,14 +129,17 @@ Result<Interval> SpaceState::plan(const std::shared_ptr<const Memory::Node>& mem
     std::uint64_t alignment = page_size_;
     for (const Bound& bound : all) alignment = std::max(alignment, bound.alignment);
     const auto address = reinterpret_cast<std::uintptr_t>(memory->data()) + options.offset;
+    // A caller knows the offset, and may not know the address.
+    const bool by_offset = address % alignment != 0 && options.offset % alignment != 0;
     for (const auto& [value, what] :
-         {std::pair(address, "address"), std::pair(length, "size"), std::pair(options.granule, "granule"),
+         {std::pair(by_offset ? options.offset : address, by_offset ? "offset" : "address"),
+          std::pair(length, "size"), std::pair(options.granule, "granule"),
           std::pair(options.iova.value_or(Iova{0}).value, "IOVA")})
         if (value % alignment != 0)
             return cannot_map(
                 name, EINVAL,
                 compose("its ", what, " ", Hex{value}, " is no multiple of ", size_text(alignment)),
-                "align address, IOVA and size to that");
+                "align address, offset, IOVA and size to that");
 
     std::optional<Iova> iova = options.iova;
     if (!iova) iova = choose_iova(intervals_, common_ranges(all), length, address, alignment);

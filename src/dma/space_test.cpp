@@ -9,6 +9,8 @@
 #include "iommufd/model/machine.hpp"
 #include "support/fake_sink.hpp"
 #include "support/raw_device.hpp"
+#include "sys/faulty_kernel.hpp"
+#include "uapi/iommufd.hpp"
 
 namespace iommufd::dma {
 namespace {
@@ -70,6 +72,40 @@ TEST_F(SpaceTest, ScopesMayEndInAnyOrder) {
     mapping.reset();
     EXPECT_FALSE(machine_.leaks().any()) << machine_.leaks().text();
     space_ = Space::on(backend_).value();
+}
+
+// An IOMMU whose driver can't make a page table before it attaches it: virtio-iommu in Linux 6.12.
+class UnfinishedTables final : public sys::FaultyKernel {
+public:
+    using FaultyKernel::FaultyKernel;
+
+    int ioctl(int fd, unsigned long request, void* argument) override {
+        if (request == uapi::kIoasIovaRanges && tables_ > 0) {
+            auto& command = *static_cast<uapi::IoasIovaRanges*>(argument);
+            command.num_iovas = 1;
+            *reinterpret_cast<uapi::IovaRange*>(command.allowed_iovas) = {.start = 0, .last = 0};
+            return 0;
+        }
+        const int result = FaultyKernel::ioctl(fd, request, argument);
+        if (result == 0 && request == uapi::kHwptAlloc) ++tables_;
+        if (result == 0 && request == uapi::kDestroy && tables_ > 0) --tables_;
+        return result;
+    }
+
+private:
+    int tables_ = 0;
+};
+
+TEST_F(SpaceTest, LeavesThePageTableToTheKernelWhereADriverFinishesItOnlyAsItAttaches) {
+    UnfinishedTables kernel(machine_.kernel());
+    {
+        const Backend backend = Backend::on(kernel).value();
+        const Space space = Space::on(backend).value();
+        const Mapping mapping = space.map(memory_, {.iova = kBase}).value();
+        const Attachment attached = space.attach(RawDevice::bind(backend)).value();
+        EXPECT_EQ(mapping.state(), MappingState::mapped);
+    }
+    EXPECT_FALSE(machine_.leaks().any()) << machine_.leaks().text();
 }
 
 // --- map ----------------------------------------------------------------------------------------

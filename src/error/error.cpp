@@ -100,6 +100,13 @@ std::string Error::line() const {
     std::string text = compose(what(), ": ", errno_name(code()));
     if (!cause().empty()) text += compose(" (", cause(), ")");
     if (!next_step().empty()) text += compose("; ", next_step());
+    // Paths and labels may have anything in them, line ends and what a terminal obeys included.
+    constexpr std::string_view kDigits = "0123456789abcdef";
+    for (std::size_t at = 0; at < text.size(); ++at) {
+        const auto byte = static_cast<unsigned char>(text[at]);
+        if (byte >= 0x20 && byte != 0x7f) continue;
+        text.replace(at, 1, {'\\', 'x', kDigits[byte >> 4], kDigits[byte & 0xf]});
+    }
     return text;
 }
 

@@ -25,6 +25,11 @@ static_assert(std::is_nothrow_copy_assignable_v<Error>);
 
 Error map_error() { return Error(Operation::ioas_map, ENOMEM, "cannot map 0x1000+0x2000 into ioas 3"); }
 
+TEST(Error, ALineStaysOneWhateverIsNamedInIt) {
+    const Error error = Error::refused(ENOENT, "cannot open '/tmp/a\nb'", "\x1b[31mred\x7f", "");
+    EXPECT_EQ(error.line(), R"(cannot open '/tmp/a\x0ab': ENOENT (\x1b[31mred\x7f))");
+}
+
 TEST(Error, KeepsErrnoOperationAndSentence) {
     const Error error = map_error();
     EXPECT_EQ(error.code(), ENOMEM);

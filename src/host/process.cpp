@@ -56,4 +56,15 @@ Result<Process> process(sys::Kernel& kernel) {
     });
 }
 
+Result<std::uint64_t> total_memory(sys::Kernel& kernel) {
+    return guarded(Operation::read, [&]() -> Result<std::uint64_t> {
+        const auto file = read(kernel, "/proc/meminfo");
+        if (!file) return file.error();
+        const auto kibibytes = number(value_of(*file, "MemTotal:"));
+        if (!kibibytes)
+            return failed(Operation::read, ENOENT, [] { return "cannot find MemTotal in /proc/meminfo"; });
+        return *kibibytes << 10;
+    });
+}
+
 }  // namespace iommufd::inline v0_1::host

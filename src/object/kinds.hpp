@@ -66,6 +66,8 @@ Made create_memfd(const Values& values, const Site& site);
 Made create_file(const Values& values, const Site& site);
 Made create_ram(const Values& values, const Site& site);
 Result<void> check_memory(const Values& values);
+// Whether the machine has that much memory at all, before every page of it is touched. ENOMEM.
+Result<void> check_machine_has(std::uint64_t length, std::string_view label, const Site& site);
 
 Made create_space(const Values& values, const Site& site);
 Made create_mapping(const Values& values, const Site& site);

@@ -150,5 +150,35 @@ TEST(Evidence, ComesWithTheErrorOfAMappingThatIsAboveTheLimit) {
     EXPECT_FALSE(machine.leaks().any()) << machine.leaks().text();
 }
 
+// A machine of one MiB.
+class Small final : public sys::FaultyKernel {
+public:
+    using FaultyKernel::FaultyKernel;
+    int read_file(const char* path, std::string& content) override {
+        if (std::string_view(path) != "/proc/meminfo") return FaultyKernel::read_file(path, content);
+        content = "MemFree:             512 kB\nMemTotal:           1024 kB\n";
+        return 0;
+    }
+};
+
+TEST(Evidence, WhatTheMachineHasNotIsNeitherPinnedNorTouched) {
+    model::Machine machine(model::everything());
+    Small kernel(machine.kernel());
+    Registry registry({.report = {}, .kernel = &kernel, .before_attach = {}});
+    // Without pages it may be as large as anybody likes.
+    registry.create(define({kIommufd, kSpace, "memory-backend-memfd,id=mem0,size=2M"})).value();
+    const auto whole = registry.create(define({kMapping}));
+    ASSERT_FALSE(whole);
+    EXPECT_EQ(
+        whole.error().line(),
+        "cannot create dma-mapping 'map0': cannot have 2 MiB of 'mem0' in memory: ENOMEM (this machine has "
+        "1 MiB); choose a smaller size");
+    registry.create(define({"dma-mapping,id=a,space=dma0,memdev=mem0,iova=0x4000000,offset=1M"})).value();
+    registry.create(define({"dma-mapping,id=b,space=dma0,memdev=mem0,iova=0x8000000,size=1M"})).value();
+    const auto touched = registry.create(define({"memory-backend-memfd,id=c,size=2M,prealloc=on"}));
+    ASSERT_FALSE(touched);
+    EXPECT_THAT(touched.error().line(), HasSubstr("this machine has 1 MiB"));
+}
+
 }  // namespace
 }  // namespace iommufd::object

@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //
 // dma-space, dma-mapping
+#include <sys/stat.h>
+
+#include <algorithm>
+
 #include "error/compose.hpp"
 #include "iommufd/dma/space.hpp"
 #include "object/kinds.hpp"
 #include "object/words.hpp"
+#include "sys/kernel.hpp"
 
 namespace iommufd::inline v0_1::object {
 namespace {
@@ -68,6 +73,16 @@ private:
     std::optional<dma::Mapping> mapping_;
 };
 
+// All pages of a mapping are pinned. Those of a device (DAX) aren't the machine's.
+Result<void> check_pages(const dma::Memory& memory, const dma::MapOptions& options, const Site& site) {
+    sys::FileStatus status{};
+    if (memory.fd() >= 0 && (site.kernel().fstat(memory.fd(), status) < 0 || S_ISCHR(status.mode))) return {};
+    const std::uint64_t rest = memory.size() - std::min(options.offset, memory.size());
+    const std::uint64_t length = options.length != 0 ? options.length : rest;
+    // More than the rest is refused for that.
+    return length <= rest ? check_machine_has(length, memory.label(), site) : Result<void>();
+}
+
 }  // namespace
 
 Made create_space(const Values& values, const Site& site) {
@@ -93,6 +108,7 @@ Made create_mapping(const Values& values, const Site& site) {
                             .length = values.bytes("size"),
                             .access = values.flag("readonly") ? Access::read : Access::read_write,
                             .granule = values.bytes("granule")};
+    if (auto enough = check_pages(**memory, options, site); !enough) return enough.error();
     if (values.has("iova")) options.iova = Iova{values.bytes("iova")};
     auto mapping = (*space)->map(**memory, options);
     if (!mapping) return mapping.error();

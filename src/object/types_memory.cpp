@@ -6,6 +6,7 @@
 
 #include "error/compose.hpp"
 #include "iommufd/dma/memory.hpp"
+#include "iommufd/host/process.hpp"
 #include "object/kinds.hpp"
 #include "object/words.hpp"
 
@@ -61,6 +62,8 @@ Made made(Result<Memory> memory) {
 Made create_unnamed(const Values& values, const Site& site) {
     Memory::Options options = options_of(values, site);
     const std::uint64_t size = values.bytes("size");
+    if (options.prealloc)
+        if (auto enough = check_machine_has(size, values.id(), site); !enough) return enough.error();
     return made(options.shared ? Memory::memfd(size, std::move(options))
                                : Memory::anonymous(size, std::move(options)));
 }
@@ -85,6 +88,15 @@ Made create_file(const Values& values, const Site& site) {
     return Error::refused(EINVAL, compose("cannot use ", quote(path)),
                           compose("hugetlb=on, but its pages have ", size_text(page)),
                           "choose a file on hugetlbfs that is mounted with pages of that size");
+}
+
+// The kernel would look for the pages by killing processes, and not this one first.
+Result<void> check_machine_has(std::uint64_t length, std::string_view label, const Site& site) {
+    const auto total = host::total_memory(site.kernel());
+    if (!total || length <= *total) return {};
+    return Error::refused(ENOMEM, compose("cannot have ", size_text(length), " of '", label, "' in memory"),
+                          compose("this machine has ", size_text(*total & ~(1_MiB - 1))),
+                          "choose a smaller size");
 }
 
 Result<void> check_memory(const Values& values) {

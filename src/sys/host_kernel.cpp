@@ -109,9 +109,12 @@ public:
 
     int read_file(const char* path, std::string& content) override {
         constexpr std::size_t kMost = 64UL << 10;
+        content.resize(kMost);  // may throw: before there is a descriptor
         const int fd = open(path, O_RDONLY);
-        if (fd < 0) return fd;
-        content.resize(kMost);
+        if (fd < 0) {
+            content.clear();
+            return fd;
+        }
         std::size_t length = 0;
         ssize_t got = 0;
         while (length < kMost && (got = read(fd, content.data() + length, kMost - length)) > 0)

@@ -138,7 +138,7 @@ Error IotlbSink::explain_refusal(const dma::Piece& piece, int error) const {
         compose("a page can't be pinned (not mapped, not writable, a file on a disk, a device's BAR), or "
                 "the pages lie in more than ",
                 terms_.most_entries, " places of physical memory, of which each takes an entry"),
-        "use memory of a memfd, with huge pages for large sizes");
+        "use memory of a memfd, with huge pages for large sizes, or raise vhost_vdpa.max_iotlb_entries");
 }
 
 }  // namespace iommufd::inline v0_1::vdpa

@@ -131,6 +131,9 @@ TEST_F(CdevTest, AKernelWithoutCharacterDevicesIsNamedAsTheCause) {
     kernel_.missing.insert(kEdu + "/vfio-dev/vfio0/dev");
     EXPECT_EQ(open("00:10.0").error().code(), ENODEV);
     EXPECT_THAT(open("00:10.0").error().line(), HasSubstr("CONFIG_VFIO_DEVICE_CDEV"));
+    // Which it may have, and yet give none to a device without an IOMMU.
+    kernel_.files[kEdu + "/iommu_group/name"] = "vfio-noiommu\n";
+    EXPECT_THAT(open("00:10.0").error().line(), HasSubstr("use Linux 7.2 or later"));
 }
 
 TEST_F(CdevTest, AnotherDevicesNodeIsNotTaken) {

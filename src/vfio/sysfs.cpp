@@ -155,6 +155,13 @@ Result<DeviceFile> device_file(sys::Kernel& kernel, const std::string& folder) {
     std::string text;
     const int got = kernel.read_file(compose(list, "/", names.front(), "/dev").c_str(), text);
     if (got < 0 && got != -ENOENT) return cannot_read(got);
+    std::string group;
+    if (got < 0 && kernel.read_file(compose(folder, "/iommu_group/name").c_str(), group) >= 0 &&
+        group.starts_with("vfio-noiommu"))
+        return Error::refused(
+            ENODEV, compose("cannot open ", base_name(folder), " for VFIO"),
+            "there is no IOMMU before it, and this kernel gives such devices no character device",
+            "use Linux 7.2 or later, or turn the IOMMU on");
     if (got < 0)
         return Error::refused(ENODEV, compose("cannot open ", base_name(folder), " for VFIO"),
                               compose("it is bound to ", link_target_name(kernel, folder, "driver"),

@@ -30,5 +30,8 @@ struct Process {
 // ENOENT: /proc is not mounted.
 IOMMUFD_EXPORT Result<Process> process(sys::Kernel& kernel);
 
+// The memory of the machine (MemTotal), in bytes: nobody can pin more. ENOENT: /proc is not mounted.
+IOMMUFD_EXPORT Result<std::uint64_t> total_memory(sys::Kernel& kernel);
+
 }  // namespace host
 }  // namespace iommufd::inline v0_1
