@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "core/delayed_reports.hpp"
 #include "error/compose.hpp"
 #include "error/guarded.hpp"
 
@@ -88,7 +89,7 @@ Result<Reference> State::refer(std::string_view name) {
 std::shared_ptr<core::ContextNode> State::close_if_idle() {
     const bool keep = given_ ? !deleted_ || anybody_connects() : anybody_connects();
     if (keep || !context_ || opening_) return nullptr;
-    past_notices_ += context_->notices();
+    other_notices_ += context_->notices();
     return std::move(context_);
 }
 
@@ -112,9 +113,17 @@ std::shared_ptr<core::ContextNode> State::context() const {
     return context_;
 }
 
+void State::notice(Severity severity, Error error) noexcept {
+    {
+        const sys::Lock lock(mutex_);
+        ++other_notices_;
+    }
+    core::deliver(report_, severity, std::move(error));
+}
+
 std::uint64_t State::notices() const {
     const sys::Lock lock(mutex_);
-    return past_notices_ + (context_ ? context_->notices() : 0);
+    return other_notices_ + (context_ ? context_->notices() : 0);
 }
 
 std::vector<NotReleased> State::not_released() const {

@@ -34,6 +34,8 @@ public:
 
     std::vector<std::string> names(bool users) const;
     std::shared_ptr<core::ContextNode> context() const;
+    // Of who stands on the object, whether the node is open or not.
+    void notice(Severity severity, Error error) noexcept;
     std::uint64_t notices() const;
     std::vector<NotReleased> not_released() const;
 
@@ -66,8 +68,8 @@ private:
     sys::Condition opened_;
     std::vector<Entry> entries_ IOMMUFD_GUARDED_BY(mutex_);
     std::shared_ptr<core::ContextNode> context_ IOMMUFD_GUARDED_BY(mutex_);
-    // What the contexts that were closed had reported.
-    std::uint64_t past_notices_ IOMMUFD_GUARDED_BY(mutex_) = 0;
+    // Without those of the context that is open.
+    std::uint64_t other_notices_ IOMMUFD_GUARDED_BY(mutex_) = 0;
     std::uint64_t next_ticket_ IOMMUFD_GUARDED_BY(mutex_) = 1;
     bool opening_ IOMMUFD_GUARDED_BY(mutex_) = false;
     bool deleted_ IOMMUFD_GUARDED_BY(mutex_) = false;

@@ -7,11 +7,14 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <functional>
+#include <thread>
 
 #include "iommufd/core/hwpt.hpp"
 #include "iommufd/core/ioas.hpp"
 #include "iommufd/model/machine.hpp"
 #include "sys/faulty_kernel.hpp"
+#include "uapi/iommufd.hpp"
 
 namespace iommufd::core {
 namespace {
@@ -173,6 +176,55 @@ TEST_F(ContextTest, ADestroyThatFailedAfterItsEffectNeverHitsTheNextOwnerOfTheId
     EXPECT_TRUE(context.not_released().empty());
     EXPECT_EQ(context.retry_releases(), 0U);
     EXPECT_TRUE(next.iova_ranges());
+}
+
+// A kernel that lets somebody in before it answers.
+class Interrupted final : public sys::FaultyKernel {
+public:
+    using FaultyKernel::FaultyKernel;
+
+    int ioctl(int fd, unsigned long request, void* argument) override {
+        if (request == before_request)
+            if (const auto interrupt = std::exchange(before, nullptr)) interrupt();
+        const int result = FaultyKernel::ioctl(fd, request, argument);
+        if (request == uapi::kDestroy)
+            if (const auto interrupt = std::exchange(after_destroy, nullptr)) return interrupt(), -EIO;
+        return result;
+    }
+
+    unsigned long before_request = 0;
+    std::function<void()> before;
+    std::function<void()> after_destroy;  // which then says EIO
+};
+
+TEST_F(ContextTest, NorDoesItWhenThatOwnerCameBeforeTheAnswer) {
+    Interrupted kernel(machine_.kernel());
+    const Context context = open(&kernel);
+    std::optional<Ioas> first = Ioas::alloc(context).value();
+    std::optional<Ioas> second;
+    kernel.after_destroy = [&] { second = Ioas::alloc(context).value(); };  // another thread
+    const IoasId id = first->id();
+    EXPECT_TRUE(std::move(*first).destroy());
+    ASSERT_EQ(second->id(), id);
+    EXPECT_TRUE(context.not_released().empty());
+    EXPECT_EQ(context.retry_releases(), 0U);
+    EXPECT_TRUE(second->iova_ranges());
+}
+
+TEST_F(ContextTest, ARetryWaitsForAllocationsInFlight) {
+    Interrupted kernel(machine_.kernel(), {.call = 3, .error = EIO});
+    const Context context = open(&kernel);
+    {
+        const Ioas first = Ioas::alloc(context).value();
+    }
+    ASSERT_EQ(context.not_released().size(), 1U);
+    std::thread retrying;
+    kernel.before_request = uapi::kIoasAlloc;
+    kernel.before = [&] { retrying = std::thread([&] { EXPECT_EQ(context.retry_releases(), 0U); }); };
+    const Ioas other = Ioas::alloc(context).value();
+    retrying.join();
+    EXPECT_TRUE(context.not_released().empty());
+    EXPECT_EQ(machine_.leaks().objects, 1U);
 }
 
 TEST_F(ContextTest, ADestroyThatFailedAfterItsEffectIsSettledByARetry) {

@@ -2,17 +2,20 @@
 #include "core/node.hpp"
 
 #include <cerrno>
+#include <optional>
 
+#include "core/delayed_reports.hpp"
 #include "core/queue_node.hpp"
 #include "error/compose.hpp"
 #include "error/guarded.hpp"
 #include "uapi/iommufd.hpp"
 
 namespace iommufd::inline v0_1::core {
+
 ContextNode::~ContextNode() {
-    // Closing destroys what is left in the context, so what was kept is settled by it; unlinked one by one,
-    // since a long chain of unique_ptr would recurse.
-    while (kept_) kept_ = std::move(kept_->next_);
+    // Unlinked one by one, since a long chain of unique_ptr would recurse.
+    for (auto left = std::move(kept_); left; left = std::move(left->next_))
+        if (left->outlives_the_file()) (void)left->fulfil();
 }
 
 int ContextNode::allocate(unsigned long request, void* argument, const std::uint32_t& out_id) {
@@ -23,13 +26,15 @@ int ContextNode::allocate(unsigned long request, void* argument, const std::uint
     }
     const int result = ioctl(request, argument);
     const sys::Lock lock(mutex_);
-    --allocating_;
+    if (--allocating_ == 0) changed_.notify_all();
     if (result >= 0) {
         for (auto* link = &kept_; *link;) {
-            if ((*link)->disproved_by(out_id))
-                *link = std::move((*link)->next_);
+            Obligation& entry = **link;
+            if (entry.disproved_by(out_id)) entry.disproved_ = true;
+            if (entry.disproved_ && !entry.in_flight_)
+                *link = std::move(entry.next_);
             else
-                link = &(*link)->next_;
+                link = &entry.next_;
         }
     }
     return result;
@@ -41,69 +46,100 @@ void ContextNode::keep(std::unique_ptr<Obligation> obligation) noexcept {
     *link = std::move(obligation);
 }
 
+std::unique_ptr<Obligation> ContextNode::take(const Obligation& obligation) noexcept {
+    auto* link = &kept_;
+    while (link->get() != &obligation) link = &(*link)->next_;
+    auto taken = std::move(*link);
+    *link = std::move(taken->next_);
+    return taken;
+}
+
+// All that nobody is about to give back, in its order.
+std::unique_ptr<Obligation> ContextNode::take_all() noexcept {
+    std::unique_ptr<Obligation> all;
+    auto* tail = &all;
+    for (auto* link = &kept_; *link;) {
+        if ((*link)->in_flight_) {
+            link = &(*link)->next_;
+            continue;
+        }
+        *tail = std::move(*link);
+        *link = std::move((*tail)->next_);
+        tail = &(*tail)->next_;
+    }
+    return all;
+}
+
 Result<void> ContextNode::release(std::unique_ptr<Obligation> obligation) noexcept {
-    const int result = obligation->fulfil();
-    if (result >= 0) return {};
-    const Error error = failed(obligation->operation(), -result,
-                               [&] { return compose("cannot release ", obligation->describe()); });
-    obligation->code_ = -result;
+    Obligation& owed = *obligation;
+    owed.in_flight_ = true;
     {
         const sys::Lock lock(mutex_);
         keep(std::move(obligation));
     }
-    notice(Severity::error, error);
-    return error;
+    const int result = owed.fulfil();
+    std::optional<Error> error;
+    if (result < 0)
+        error =
+            failed(owed.operation(), -result, [&] { return compose("cannot release ", owed.describe()); });
+    {
+        std::unique_ptr<Obligation> settled;
+        const sys::Lock lock(mutex_);
+        owed.in_flight_ = false;
+        owed.code_ = -result;
+        if (owed.disproved_) error.reset();
+        if (!error) settled = take(owed);
+    }
+    if (!error) return {};
+    notice(Severity::error, *error);
+    return *error;
 }
 
 void ContextNode::notice(Severity severity, Error error) noexcept {
     ++notices_;
-    if (report_) report_({.severity = severity, .error = std::move(error)});
+    deliver(report_, severity, std::move(error));
 }
 
 std::vector<NotReleased> ContextNode::not_released() const {
     std::vector<NotReleased> list;
     const sys::Lock lock(mutex_);
     for (const auto* entry = kept_.get(); entry; entry = entry->next_.get())
-        list.push_back({.object = entry->describe(), .operation = entry->operation_, .code = entry->code_});
+        if (!entry->in_flight_)
+            list.push_back(
+                {.object = entry->describe(), .operation = entry->operation_, .code = entry->code_});
     return list;
-}
-
-bool ContextNode::begin_retry() noexcept {
-    const sys::Lock lock(mutex_);
-    if (!kept_ || retrying_ || allocating_ > 0) return false;
-    retrying_ = true;
-    return true;
 }
 
 std::size_t ContextNode::retry_releases() noexcept {
     std::unique_ptr<Obligation> list;
-    if (begin_retry()) {
-        {
-            const sys::Lock lock(mutex_);
-            list = std::move(kept_);
-        }
-        std::unique_ptr<Obligation> still;
-        for (auto* tail = &still; list;) {
-            auto entry = std::move(list);
-            list = std::move(entry->next_);
-            const int result = entry->fulfil();
-            if (result >= 0 || result == -ENOENT) continue;
-            entry->code_ = -result;
-            *tail = std::move(entry);
-            tail = &(*tail)->next_;
-        }
+    {
         const sys::Lock lock(mutex_);
-        while (still) {
-            auto entry = std::move(still);
-            still = std::move(entry->next_);
-            keep(std::move(entry));
-        }
-        retrying_ = false;
-        changed_.notify_all();
+        while (retrying_) changed_.wait(mutex_);
+        list = take_all();
+        if (!list) return 0;
+        retrying_ = true;
+        while (allocating_ > 0) changed_.wait(mutex_);
     }
-    const sys::Lock lock(mutex_);
+    std::unique_ptr<Obligation> still;
+    for (auto* tail = &still; list;) {
+        auto entry = std::move(list);
+        list = std::move(entry->next_);
+        const int result = entry->fulfil();
+        if (result >= 0 || result == -ENOENT) continue;
+        entry->code_ = -result;
+        *tail = std::move(entry);
+        tail = &(*tail)->next_;
+    }
     std::size_t count = 0;
-    for (const auto* entry = kept_.get(); entry; entry = entry->next_.get()) ++count;
+    const sys::Lock lock(mutex_);
+    while (still) {
+        auto entry = std::move(still);
+        still = std::move(entry->next_);
+        keep(std::move(entry));
+        ++count;
+    }
+    retrying_ = false;
+    changed_.notify_all();
     return count;
 }
 

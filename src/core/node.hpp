@@ -35,6 +35,8 @@ public:
     virtual int fulfil() noexcept = 0;
     // Whether a new object with this id proves that ours is gone.
     virtual bool disproved_by(std::uint32_t) const noexcept { return false; }
+    // Whether closing the context's file leaves it as it is.
+    virtual bool outlives_the_file() const noexcept { return false; }
 
     Operation operation() const noexcept { return operation_; }
 
@@ -42,6 +44,8 @@ private:
     friend class ContextNode;
     const Operation operation_;
     int code_ = 0;
+    bool in_flight_ = false;  // fulfil() is under way
+    bool disproved_ = false;  // meanwhile
     std::unique_ptr<Obligation> next_;
 };
 
@@ -63,7 +67,8 @@ public:
     // An ioctl that makes an object whose id it stores in `out_id`.
     int allocate(unsigned long request, void* argument, const std::uint32_t& out_id);
 
-    // Gives back what it must; on failure keeps it, reports, and returns the error.
+    // Gives back what it must; on failure keeps it, reports, and returns the error. It is on the list before the kernel
+    // is asked: an id that somebody else gets before the answer is here proves that ours is gone.
     Result<void> release(std::unique_ptr<Obligation> obligation) noexcept;
 
     void notice(Severity severity, Error error) noexcept;
@@ -73,8 +78,9 @@ public:
     std::size_t retry_releases() noexcept;
 
 private:
-    bool begin_retry() noexcept;
     void keep(std::unique_ptr<Obligation> obligation) noexcept IOMMUFD_REQUIRES(mutex_);
+    std::unique_ptr<Obligation> take(const Obligation& obligation) noexcept IOMMUFD_REQUIRES(mutex_);
+    std::unique_ptr<Obligation> take_all() noexcept IOMMUFD_REQUIRES(mutex_);
 
     const sys::Fd fd_;
     const std::string label_;

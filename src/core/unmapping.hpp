@@ -20,6 +20,7 @@ public:
 
     std::string describe() const override { return what_; }
     int fulfil() noexcept override { return address_ ? kernel_.munmap(address_, length_) : 0; }
+    bool outlives_the_file() const noexcept override { return true; }
 
 private:
     sys::Kernel& kernel_;

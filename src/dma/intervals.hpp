@@ -26,7 +26,7 @@ enum class Phase : std::uint8_t {
     mapping,
     unmapping,
     attaching,  // a new sink is being told of it
-    stuck,      // a sink may still have it though it was unmapped: only unmap may try again
+    stuck,      // a sink may still have it though it was unmapped
 };
 
 std::string_view name(Phase phase) noexcept;
@@ -40,8 +40,15 @@ struct Interval {
     std::uint64_t owner;       // the ticket of the live Mapping that owns it; 0: the space
     std::uint64_t generation;  // counts reservations: what came before an attach, and what after
     Phase phase;
+    bool abandoned = false;              // nobody's any more: whoever changes the space next unmaps it
+    Operation failed = Operation::none;  // the call that last failed to unmap it
+    int code = 0;                        // its errno
 
     std::uint64_t length() const noexcept { return range.length(); }
+    // Nobody's, and nothing is being done with it.
+    bool waits_for_retry() const noexcept {
+        return abandoned && (phase == Phase::settled || phase == Phase::stuck);
+    }
     const std::byte* address() const noexcept { return memory->data() + offset; }
     // "0x4000000+0x1000 ('ram')"
     std::string describe() const;

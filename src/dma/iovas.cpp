@@ -68,17 +68,20 @@ std::vector<Range> common_ranges(std::span<const Bound> bounds) {
     return common;
 }
 
-Result<void> check_bounds(std::span<const Bound> bounds, Range range, std::string_view what) {
+Result<void> check_bounds(std::span<const Bound> bounds, const Interval& interval) {
+    const Range range = interval.range;
+    const auto address = reinterpret_cast<std::uintptr_t>(interval.address());
     for (const Bound& bound : bounds) {
         if (std::ranges::none_of(bound.ranges, [&](const Range& allowed) { return allowed.contains(range); }))
-            return Error::refused(EINVAL, compose("cannot map ", what),
+            return Error::refused(EINVAL, compose("cannot map ", interval.describe()),
                                   compose(bound.who, " reaches ", list(bound.ranges), " only"),
                                   "choose an IOVA within those, or leave the choice to the space");
-        if (range.first.value % bound.alignment != 0 || range.length() % bound.alignment != 0)
-            return Error::refused(
-                EINVAL, compose("cannot map ", what),
-                compose(bound.who, " takes multiples of ", size_text(bound.alignment), " only"),
-                "align the IOVA and the size to that");
+        for (const std::uint64_t value : {range.first.value, range.length(), interval.granule, address})
+            if (value % bound.alignment != 0)
+                return Error::refused(
+                    EINVAL, compose("cannot map ", interval.describe()),
+                    compose(bound.who, " takes multiples of ", size_text(bound.alignment), " only"),
+                    "align the address, IOVA, size and granule to that");
     }
     return {};
 }

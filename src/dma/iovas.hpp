@@ -23,8 +23,8 @@ std::vector<Range> addressable(unsigned bits);
 // What every bound allows: ascending, disjoint.
 std::vector<Range> common_ranges(std::span<const Bound> bounds);
 
-// EINVAL, naming the bound that is broken, if the range is outside one or not aligned to it.
-Result<void> check_bounds(std::span<const Bound> bounds, Range range, std::string_view what);
+// EINVAL, naming the bound that is broken, if the interval is outside one, or not aligned to it in each of its pieces.
+Result<void> check_bounds(std::span<const Bound> bounds, const Interval& interval);
 
 // The lowest free range of `length` bytes that every bound allows, never at 0, aligned to `alignment`, and
 // congruent to `address` modulo the largest page that fits, so that the IOMMU can use it.

@@ -50,7 +50,7 @@ Readers::~Readers() {
 
 Reader Readers::make(std::string_view label) {
     const sys::Lock lock(mutex_);
-    const auto idle = std::ranges::find_if(slots_, [](const auto& slot) { return !slot->taken; });
+    const auto idle = std::ranges::find_if(slots_, [](const auto& slot) { return slot->is_free(); });
     if (idle != slots_.end()) {
         (*idle)->label = label;
         (*idle)->taken = true;
@@ -81,8 +81,9 @@ void Readers::publish(std::unique_ptr<Translation> next,
     before->keep = std::move(keep);
     const sys::Lock lock(mutex_);
     before->retired = epoch_.fetch_add(1) + 1;
-    before->next = std::move(retired_);
-    retired_ = std::move(before);
+    auto* const link = retired_ ? &youngest_->next : &retired_;
+    youngest_ = before.get();
+    *link = std::move(before);
 }
 
 void Readers::reclaim() noexcept {
@@ -96,15 +97,11 @@ std::unique_ptr<Translation> Readers::take_unseen() noexcept {
     std::uint64_t oldest = ~std::uint64_t{0};
     for (const auto& slot : slots_)
         if (const std::uint64_t since = slot->since.load(); since != 0) oldest = std::min(oldest, since);
-    for (auto* link = &retired_; *link;) {
-        if ((*link)->retired > oldest) {
-            link = &(*link)->next;
-            continue;
-        }
-        auto unseen = std::move(*link);
-        *link = std::move(unseen->next);
-        unseen->next = std::move(free);
-        free = std::move(unseen);
+    auto* end = &free;
+    while (retired_ && retired_->retired <= oldest) {
+        *end = std::move(retired_);
+        retired_ = std::move((*end)->next);
+        end = &(*end)->next;
     }
     return free;
 }

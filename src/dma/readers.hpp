@@ -56,6 +56,9 @@ struct ReaderSlot {
     unsigned depth = 0;
     std::string label;
     bool taken = true;  // by a Reader; the mutex of Readers guards it
+
+    // Not while a guard has outlived its Reader.
+    bool is_free() const noexcept { return !taken && since.load() == 0; }
 };
 
 using Deadline = std::optional<std::chrono::steady_clock::time_point>;
@@ -87,7 +90,8 @@ private:
     std::atomic<std::uint64_t> epoch_ = 1;
     mutable sys::Mutex mutex_;
     std::vector<std::unique_ptr<ReaderSlot>> slots_ IOMMUFD_GUARDED_BY(mutex_);  // reused, never freed
-    std::unique_ptr<Translation> retired_ IOMMUFD_GUARDED_BY(mutex_);
+    std::unique_ptr<Translation> retired_ IOMMUFD_GUARDED_BY(mutex_);            // oldest first
+    Translation* youngest_ IOMMUFD_GUARDED_BY(mutex_) = nullptr;                 // of them
 };
 
 }  // namespace iommufd::inline v0_1::dma

@@ -153,5 +153,43 @@ TEST_F(ReadersTest, NeverSeeMemoryThatHasGone) {
     for (std::thread& reader : readers) reader.join();
 }
 
+TEST_F(ReadersTest, AGuardThatOutlivesItsReaderKeepsTheSlot) {
+    const Memory memory = Memory::memfd(64_KiB).value();
+    std::optional<Reader> first = space_.reader("first");
+    const Guard guard = first->enter();
+    first.reset();
+    space_.map(memory, {.iova = kBase}).value().leave();
+    Reader second = space_.reader("second");
+    EXPECT_EQ(second.enter().translate(kBase, 16, Access::read).size(), 16U);
+    EXPECT_TRUE(guard.translate(kBase, 16, Access::read).empty());
+}
+
+TEST_F(ReadersTest, WhatNoGuardSeesIsFreedThoughAnotherGuardIsYounger) {
+    Memory memory = Memory::memfd(64_KiB).value();
+    std::weak_ptr<const Memory::Node> nodes[2];
+    Reader reader = space_.reader("old");
+    Reader young = space_.reader("young");
+    const auto map_and_forget = [&](std::weak_ptr<const Memory::Node>& node) {
+        memory = Memory::memfd(64_KiB).value();
+        node = memory.node();
+        space_.map(memory, {.iova = kBase}).value().leave();
+        memory = Memory::memfd(4096).value();
+    };
+    std::optional<Guard> old;
+    for (auto& node : nodes) {
+        map_and_forget(node);
+        if (!old) old.emplace(reader.enter());
+        std::thread([&] {
+            (void)space_.unmap(*Range::of(kBase, 64_KiB), {.deadline = std::chrono::steady_clock::now()});
+        }).join();
+    }
+    EXPECT_FALSE(nodes[0].expired());
+    const Guard last = young.enter();
+    old.reset();
+    space_.retry_releases();
+    EXPECT_TRUE(nodes[0].expired());
+    EXPECT_TRUE(nodes[1].expired());
+}
+
 }  // namespace
 }  // namespace iommufd::dma

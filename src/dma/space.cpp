@@ -6,6 +6,7 @@
 #include <cerrno>
 
 #include "backend/state.hpp"
+#include "core/delayed_reports.hpp"
 #include "dma/space_state.hpp"
 #include "error/compose.hpp"
 #include "error/guarded.hpp"
@@ -16,6 +17,7 @@ namespace {
 MappingState state_of(const Interval& interval, bool has_sink) {
     switch (interval.phase) {
         case Phase::settled:
+            if (interval.abandoned) return MappingState::stuck;
             return has_sink ? MappingState::mapped : MappingState::planned;
         case Phase::stuck:
             return MappingState::stuck;
@@ -37,6 +39,7 @@ SpaceState::SpaceState(Space::Options options, std::optional<Reference> referenc
 
 // Readers may outlive the space: what a guard can see stays until the guard has gone.
 SpaceState::~SpaceState() {
+    (void)retry_releases();
     (void)guarded(Operation::none, [&]() -> Result<void> {
         std::vector<std::shared_ptr<const void>> keep;
         auto nothing = std::make_unique<Translation>();
@@ -50,10 +53,10 @@ SpaceState::~SpaceState() {
 }
 
 void SpaceState::report(Error error) noexcept {
-    if (const auto context = backend_ ? backend_->context() : nullptr)
-        context->notice(Severity::error, std::move(error));
-    else if (report_)
-        report_({.severity = Severity::error, .error = std::move(error)});
+    if (backend_)
+        backend_->notice(Severity::error, std::move(error));
+    else
+        core::deliver(report_, Severity::error, std::move(error));
 }
 
 Limits SpaceState::limits() const {
@@ -87,7 +90,8 @@ std::vector<std::string> SpaceState::devices() const {
 std::vector<std::string> SpaceState::sinks() const {
     std::vector<std::string> list;
     const sys::Lock lock(mutex_);
-    for (const Joined& joined : sinks_) list.push_back(joined.bound.who);
+    for (const Joined& joined : sinks_)
+        if (!joined.leaving) list.push_back(joined.bound.who);
     return list;
 }
 
@@ -150,11 +154,8 @@ std::vector<std::string> Space::sinks() const { return state_->sinks(); }
 std::optional<IoasId> Space::ioas() const { return state_->ioas(); }
 Space::Counters Space::counters() const { return state_->counters(); }
 
-std::vector<MappingInfo> Space::not_released() const {
-    auto list = state_->mappings();
-    std::erase_if(list, [](const MappingInfo& info) { return info.state != MappingState::stuck; });
-    return list;
-}
+std::vector<NotReleased> Space::not_released() const { return state_->not_released(); }
+std::size_t Space::retry_releases() const { return state_->retry_releases(); }
 
 Mapping::Mapping(std::shared_ptr<SpaceState> state, std::uint64_t ticket, Range range, Memory memory) noexcept
     : state_(std::move(state)), ticket_(ticket), range_(range), memory_(std::move(memory)) {}
@@ -169,11 +170,7 @@ Mapping& Mapping::operator=(Mapping&& other) noexcept {
 }
 
 Mapping::~Mapping() {
-    if (!state_) return;
-    if (auto unmapped = state_->unmap(range_, ticket_, std::nullopt); !unmapped) {
-        state_->report(unmapped.error());
-        state_->leave(ticket_, range_);
-    }
+    if (state_) state_->abandon(ticket_, range_);
 }
 
 MappingState Mapping::state() const {

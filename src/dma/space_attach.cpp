@@ -5,6 +5,8 @@
 #include <cerrno>
 
 #include "backend/state.hpp"
+#include "core/delayed_reports.hpp"
+#include "dma/sink_calls.hpp"
 #include "dma/space_state.hpp"
 #include "error/compose.hpp"
 #include "error/guarded.hpp"
@@ -32,6 +34,28 @@ Bound bound_of(const Sink& sink, Limits&& limits) {
     return {.who = sink.describe(), .ranges = std::move(limits.ranges), .alignment = limits.alignment};
 }
 
+// How many pieces a sink is given at a time: enough for its batches, and little to hold in memory.
+constexpr std::size_t kBatch = 16384;
+
+Result<void> replay_pieces(Sink& sink, std::span<Interval* const> intervals) {
+    std::vector<Piece> pieces;
+    Result<void> replayed;
+    const auto flush = [&] {
+        if (!pieces.empty()) replayed = sink.replay(pieces);
+        pieces.clear();
+        return static_cast<bool>(replayed);
+    };
+    for (const Interval* const interval : intervals) {
+        const auto add = [&](const Piece& piece) {
+            pieces.push_back(piece);
+            return pieces.size() < kBatch || flush();
+        };
+        if (!interval->each_piece(add)) return replayed;
+    }
+    (void)flush();
+    return replayed;
+}
+
 }  // namespace
 
 class SpaceState::Turn {
@@ -53,29 +77,9 @@ private:
     SpaceState& space_;
 };
 
-class SpaceState::Joining {
-public:
-    Joining(SpaceState& space, SinkPointer sink) : space_(space), sink_(std::move(sink)) {}
-    ~Joining() {
-        if (joined_ && !kept_) space_.part(*sink_);
-    }
-    Joining(const Joining&) = delete;
-    Joining& operator=(const Joining&) = delete;
-
-    const SinkPointer& sink() const noexcept { return sink_; }
-    void joined() noexcept { joined_ = true; }
-    void keep() noexcept { kept_ = true; }
-
-private:
-    SpaceState& space_;
-    const SinkPointer sink_;
-    bool joined_ = false;
-    bool kept_ = false;
-};
-
 Result<void> SpaceState::check_all(const Bound& bound, std::string_view device) const {
     for (const auto& [first, interval] : intervals_.all())
-        if (auto fits = check_bounds({&bound, 1}, interval.range, interval.describe()); !fits)
+        if (auto fits = check_bounds({&bound, 1}, interval); !fits)
             return fits.error().within(compose("cannot attach ", device, " to '", id_, "'"));
     return {};
 }
@@ -87,13 +91,18 @@ void SpaceState::wait_for_older(std::uint64_t generation) {
     while (std::ranges::any_of(intervals_.all(), older)) changed_.wait(mutex_);
 }
 
+SpaceState::Joined* SpaceState::find(const Sink& sink) {
+    const auto found =
+        std::ranges::find_if(sinks_, [&](const Joined& joined) { return joined.sink.lock().get() == &sink; });
+    return found == sinks_.end() ? nullptr : &*found;
+}
+
 Result<void> SpaceState::refresh_bound(const SinkPointer& sink) {
     auto limits = sink->limits();
     if (!limits) return limits.error();
     Bound bound = bound_of(*sink, std::move(*limits));
     const sys::Lock lock(mutex_);
-    const auto joined = std::ranges::find(sinks_, sink, &Joined::sink);
-    if (joined != sinks_.end()) joined->bound = std::move(bound);
+    if (Joined* const joined = find(*sink)) joined->bound = std::move(bound);
     return {};
 }
 
@@ -102,26 +111,63 @@ void SpaceState::remove_device(const Attachable& device) noexcept {
     std::erase_if(devices_, [&](const Device& entry) { return entry.device.get() == &device; });
 }
 
-// Takes the sink out: maps that began with it have ended when this returns. What was stuck in the last sink
-// is free now, since the sink's owner clears it.
-void SpaceState::part(const Sink& sink) noexcept {
+// From here on the sink takes unmaps only; maps that began with it have ended when this returns. False: it never joined.
+bool SpaceState::begin_to_leave(const Sink& sink) noexcept {
     const sys::Lock lock(mutex_);
-    std::erase_if(sinks_, [&](const Joined& joined) { return joined.sink.get() == &sink; });
+    Joined* const joined = find(sink);
+    if (!joined) return false;
+    joined->leaving = true;
     for (auto& [first, interval] : intervals_.all())
         if (interval.phase == Phase::attaching) interval.phase = Phase::settled;
+    changed_.notify_all();
     wait_for_older(++generation_);
-    if (!sinks_.empty()) return;
-    std::erase_if(intervals_.all(), [](const auto& entry) {
-        return entry.second.phase == Phase::stuck && entry.second.owner == 0;
-    });
+    return true;
 }
 
-// Tells a new sink of everything, and the space of the sink. On failure the caller's Joining takes it out.
-Result<void> SpaceState::replay(Joining& joining, const Bound& sink_bound,
+void SpaceState::forget(const Sink& sink) noexcept {
+    const sys::Lock lock(mutex_);
+    if (const Joined* const joined = find(sink)) sinks_.erase(sinks_.begin() + (joined - sinks_.data()));
+}
+
+// Takes out of a sink that leaves what is in it, and forgets it; else it stays, to be tried again.
+Result<void> SpaceState::clear(Sink& sink) noexcept {
+    const auto error = remove_from(sink, kEverything);
+    if (!error) {
+        forget(sink);
+        return {};
+    }
+    const sys::Lock lock(mutex_);
+    if (Joined* const joined = find(sink)) {
+        joined->failed = error->operation();
+        joined->code = error->code();
+    }
+    return *error;
+}
+
+// Within a turn.
+void SpaceState::retry_leaving() noexcept {
+    for (std::size_t i = 0;;) {
+        SinkPointer sink;
+        std::shared_ptr<Attachable> device;
+        {
+            const sys::Lock lock(mutex_);
+            std::erase_if(sinks_, [](const Joined& joined) { return joined.sink.expired(); });
+            while (i < sinks_.size() && !sinks_[i].leaving) ++i;
+            if (i >= sinks_.size()) return;
+            sink = sinks_[i].sink.lock();
+            device = sinks_[i].device.lock();
+        }
+        if (sink && device && clear(*sink))
+            device->release_claim();
+        else
+            ++i;
+    }
+}
+
+// Tells a new sink of everything, and the space of the sink. On failure the caller makes it leave again.
+Result<void> SpaceState::replay(const SinkPointer& sink, const Bound& sink_bound,
                                 const std::shared_ptr<Attachable>& device) {
-    const SinkPointer& sink = joining.sink();
     std::vector<Interval*> intervals;
-    std::vector<Piece> pieces;
     {
         const sys::Lock lock(mutex_);
         const Bound device_bound = bound_of(*device);
@@ -131,26 +177,26 @@ Result<void> SpaceState::replay(Joining& joining, const Bound& sink_bound,
         // A pinning vhost-vdpa device counts iommufd's pins against its limit, but not the other way round:
         // so it comes first, and the IOAS last.
         const bool last = device->iommu_device() != nullptr;
-        sinks_.insert(last ? sinks_.end() : sinks_.begin(), {.sink = sink, .bound = sink_bound});
-        joining.joined();
+        Joined joined{.sink = sink, .device = last ? nullptr : device, .bound = sink_bound};
+        sinks_.insert(last ? sinks_.end() : sinks_.begin(), std::move(joined));
         devices_.push_back({.device = device, .bound = device_bound});
         wait_for_older(++generation_);
         for (auto& [first, interval] : intervals_.all())
             if (interval.generation < generation_ && interval.phase == Phase::settled)
                 intervals.push_back(&interval);
-        for (Interval* const interval : intervals)
-            interval->each_piece([&](const Piece& piece) { return pieces.push_back(piece), true; });
         for (Interval* const interval : intervals) interval->phase = Phase::attaching;
     }
-    for (const Piece& piece : pieces)
-        if (auto fits = sink->check(piece); !fits) return fits;
-    if (auto replayed = sink->replay(pieces); !replayed) return replayed;
-    {
-        const sys::Lock lock(mutex_);
-        for (Interval* const interval : intervals) interval->phase = Phase::settled;
-        changed_.notify_all();
+    // As they are replayed they stay where they are, so that they can be read without the mutex.
+    for (const Interval* const interval : intervals) {
+        Result<void> fits;
+        interval->each_piece(
+            [&](const Piece& piece) { return static_cast<bool>(fits = sink->check(piece)); });
+        if (!fits) return fits;
     }
-    joining.keep();
+    if (auto replayed = replay_pieces(*sink, intervals); !replayed) return replayed;
+    const sys::Lock lock(mutex_);
+    for (Interval* const interval : intervals) interval->phase = Phase::settled;
+    changed_.notify_all();
     return {};
 }
 
@@ -164,12 +210,13 @@ Result<void> SpaceState::attach_first(const std::shared_ptr<Attachable>& device)
     auto replayed = guarded(Operation::vfio_attach, [&]() -> Result<void> {
         auto limits = sink->limits();
         if (!limits) return limits.error();
-        Joining joining(*this, sink);
-        return replay(joining, bound_of(*sink, std::move(*limits)), device);
+        return replay(sink, bound_of(*sink, std::move(*limits)), device);
     });
     if (!replayed) {
+        (void)begin_to_leave(*sink);
         remove_device(*device);
         if (auto detached = sink->tables().detach(iommu_device); !detached) report(detached.error());
+        forget(*sink);
         return replayed;
     }
     const sys::Lock lock(mutex_);
@@ -215,22 +262,19 @@ Result<void> SpaceState::attach_iommu_device(const std::shared_ptr<Attachable>& 
 }
 
 Result<void> SpaceState::attach_with_sink(const std::shared_ptr<Attachable>& device) {
-    auto limits = device->sink()->limits();
+    Sink& sink = *device->sink();
+    auto limits = sink.limits();
     if (!limits) return limits.error();
-    const SinkPointer sink(device, device->sink());
     auto replayed = guarded(Operation::iotlb_update, [&] {
-        Joining joining(*this, sink);
-        return replay(joining, bound_of(*sink, std::move(*limits)), device);
+        return replay(SinkPointer(device, &sink), bound_of(sink, std::move(*limits)), device);
     });
-    if (!replayed) {
-        remove_device(*device);
-        auto cleared = sink->unmap(kEverything);
-        if (!cleared && cleared.error().code() != ENOENT) report(cleared.error());
-    }
+    if (!replayed)
+        if (auto left = detach_sink(*device); !left) report(left.error());
     return replayed;
 }
 
 Result<void> SpaceState::attach(const std::shared_ptr<Attachable>& device) {
+    const core::DelayedReports delayed;
     const Turn turn(*this);
     return guarded(Operation::vfio_attach, [&]() -> Result<void> {
         {
@@ -239,11 +283,15 @@ Result<void> SpaceState::attach(const std::shared_ptr<Attachable>& device) {
             if (std::ranges::any_of(devices_, same))
                 return cannot_attach(*device, id_, EBUSY, "it is attached already", "detach it first");
         }
+        retry_leaving();
         if (!device->claim(this))
-            return cannot_attach(*device, id_, EBUSY, "it is attached to another space",
-                                 "detach it there first");
+            return cannot_attach(*device, id_, EBUSY,
+                                 "it is attached to another space, or could not be cleared when it left one",
+                                 "detach it there first, or close it");
         auto attached = device->iommu_device() ? attach_iommu_device(device) : attach_with_sink(device);
-        if (!attached) device->release_claim();
+        // A sink that could not be cleared keeps its device's claim.
+        if (!attached && (device->iommu_device() || !is_leaving(*device->sink()))) device->release_claim();
+        retry_abandoned();
         readers_->reclaim();
         return attached;
     });
@@ -257,27 +305,72 @@ Result<void> SpaceState::detach_iommu_device(Attachable& device) {
         last =
             std::ranges::none_of(devices_, [](const Device& entry) { return entry.device->iommu_device(); });
         sink = ioas_;
-        if (last) ioas_ = nullptr;
     }
-    if (last) part(*sink);
+    if (last) (void)begin_to_leave(*sink);
     auto detached = sink->tables().detach(*device.iommu_device());
-    if (last) return detached;  // and the IOAS goes here, with all that is mapped in it
+    if (last) {
+        // The IOAS goes here, with all that is mapped in it.
+        forget(*sink);
+        const sys::Lock lock(mutex_);
+        ioas_ = nullptr;
+        return detached;
+    }
     auto refreshed = guarded(Operation::ioas_iova_ranges, [&] { return refresh_bound(sink); });
     return detached ? std::move(refreshed) : std::move(detached);
 }
 
-Result<void> SpaceState::detach(Attachable& device) noexcept {
-    const Turn turn(*this);
+Result<void> SpaceState::detach_sink(Attachable& device) {
+    Sink& sink = *device.sink();
+    const bool joined = begin_to_leave(sink);
     remove_device(device);
+    return joined ? clear(sink) : Result<void>();
+}
+
+bool SpaceState::is_leaving(const Sink& sink) {
+    const sys::Lock lock(mutex_);
+    return find(sink) != nullptr;
+}
+
+Result<void> SpaceState::detach(Attachable& device) noexcept {
+    const core::DelayedReports delayed;
+    const Turn turn(*this);
+    retry_leaving();
+    if (device.iommu_device()) remove_device(device);
     auto detached = guarded(Operation::vfio_detach, [&]() -> Result<void> {
-        if (device.iommu_device()) return detach_iommu_device(device);
-        part(*device.sink());
-        auto cleared = device.sink()->unmap(kEverything);
-        if (!cleared && cleared.error().code() != ENOENT) return cleared.error();
-        return {};
+        return device.iommu_device() ? detach_iommu_device(device) : detach_sink(device);
     });
-    device.release_claim();
+    if (device.iommu_device() || !is_leaving(*device.sink())) device.release_claim();
+    retry_abandoned();
+    readers_->reclaim();
     return detached;
+}
+
+std::vector<NotReleased> SpaceState::not_released() const {
+    std::vector<NotReleased> list;
+    const sys::Lock lock(mutex_);
+    for (const auto& [first, interval] : intervals_.all())
+        if (interval.phase == Phase::stuck || interval.waits_for_retry())
+            list.push_back({.object = compose(interval.describe(), " in '", id_, "'"),
+                            .operation = interval.failed,
+                            .code = interval.code});
+    for (const Joined& joined : sinks_)
+        if (joined.leaving && joined.failed != Operation::none && !joined.sink.expired())
+            list.push_back({.object = compose("what '", id_, "' had mapped in ", joined.bound.who),
+                            .operation = joined.failed,
+                            .code = joined.code});
+    return list;
+}
+
+std::size_t SpaceState::retry_releases() noexcept {
+    const core::DelayedReports delayed;
+    const Turn turn(*this);
+    retry_leaving();
+    retry_abandoned();
+    readers_->reclaim();
+    const sys::Lock lock(mutex_);
+    const auto waits = [](const auto& entry) { return entry.second.waits_for_retry(); };
+    return static_cast<std::size_t>(std::ranges::count_if(intervals_.all(), waits) +
+                                    std::ranges::count_if(sinks_, &Joined::leaving));
 }
 
 }  // namespace iommufd::inline v0_1::dma

@@ -1,29 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //
-// map and unmap of a Space.
+// map of a Space.
 #include <algorithm>
 #include <cerrno>
 #include <ranges>
 
+#include "dma/sink_calls.hpp"
 #include "dma/space_state.hpp"
 #include "error/compose.hpp"
-#include "error/guarded.hpp"
 
 namespace iommufd::inline v0_1::dma {
 namespace {
-
-// A sink's call in which memory may run out as well.
-template <class Call>
-auto ask(Call&& call) noexcept {
-    return guarded(Operation::ioas_map, std::forward<Call>(call));
-}
-
-// Takes the interval out of a sink, as far as it is in there. Nothing there is what we want.
-std::optional<Error> remove_from(Sink& sink, Range range) noexcept {
-    auto unmapped = ask([&] { return sink.unmap(range); });
-    if (unmapped || unmapped.error().code() == ENOENT) return std::nullopt;
-    return unmapped.error();
-}
 
 // What a failure left behind, added to the failure.
 Error and_remains(const Error& error, const Interval& interval, const Sink& sink,
@@ -32,15 +19,15 @@ Error and_remains(const Error& error, const Interval& interval, const Sink& sink
         return Error::refused(error.code(), compose(error.what(), ": ", errno_name(error.code())),
                               compose(interval.describe(), " could not be taken back from ", sink.describe(),
                                       " (", errno_name(remains.code()), ") and stays reserved"),
-                              "unmap it again: see not_released()");
+                              "it is unmapped by a later change of the space: see not_released()");
     } catch (const std::bad_alloc&) {
         return error;
     }
 }
 
-// Maps the interval into every sink, or into none; `stuck` if it can't be taken back from one.
+// Maps the interval into every sink, or into none; `remains`: why it can't be taken back from one.
 Result<void> map_into(std::span<const std::shared_ptr<Sink>> sinks, const Interval& interval,
-                      bool& stuck) noexcept {
+                      std::optional<Error>& remains) noexcept {
     std::optional<Error> failure;
     const auto succeeds = [&](Result<void> result) {
         if (!result) failure = std::move(result).error();
@@ -60,9 +47,9 @@ Result<void> map_into(std::span<const std::shared_ptr<Sink>> sinks, const Interv
     }
     if (!failure) return {};
     for (const auto& sink : sinks.first(reached) | std::views::reverse)
-        if (const auto remains = remove_from(*sink, interval.range)) {
-            stuck = true;
-            failure = and_remains(*failure, interval, *sink, *remains);
+        if (auto error = remove_from(*sink, interval.range)) {
+            failure = and_remains(*failure, interval, *sink, *error);
+            remains = std::move(error);
         }
     return *failure;
 }
@@ -76,15 +63,17 @@ Error cannot_map(std::string_view what, int code, std::string cause, std::string
 std::vector<Bound> SpaceState::bounds() const {
     std::vector<Bound> bounds;
     bounds.reserve(sinks_.size() + devices_.size());
-    for (const Joined& joined : sinks_) bounds.push_back(joined.bound);
+    for (const Joined& joined : sinks_)
+        if (!joined.leaving) bounds.push_back(joined.bound);
     for (const Device& device : devices_) bounds.push_back(device.bound);
     return bounds;
 }
 
-std::vector<SpaceState::SinkPointer> SpaceState::sink_pointers() const {
-    std::vector<SinkPointer> pointers;
+SpaceState::SinkPointers SpaceState::sinks_that_take_maps() const {
+    SinkPointers pointers;
     pointers.reserve(sinks_.size());
-    for (const Joined& joined : sinks_) pointers.push_back(joined.sink);
+    for (const Joined& joined : sinks_)
+        if (!joined.leaving) pointers.push_back(joined.sink.lock());
     return pointers;
 }
 
@@ -160,18 +149,19 @@ Result<Interval> SpaceState::plan(const std::shared_ptr<const Memory::Node>& mem
                       .owner = 0,
                       .generation = generation_,
                       .phase = Phase::mapping};
-    if (auto within = check_bounds(all, *range, interval.describe()); !within) return within.error();
+    if (auto within = check_bounds(all, interval); !within) return within.error();
     return interval;
 }
 
 Result<SpaceState::Mapped> SpaceState::map(const std::shared_ptr<const Memory::Node>& memory,
                                            const MapOptions& options) {
+    retry_abandoned();
     return guarded(Operation::ioas_map, [&]() -> Result<Mapped> {
-        std::vector<SinkPointer> sinks;
+        SinkPointers sinks;
         Interval* interval = nullptr;
         {
             const sys::Lock lock(mutex_);
-            sinks = sink_pointers();
+            sinks = sinks_that_take_maps();
             auto planned = plan(memory, options);
             if (!planned) return planned.error();
             planned->owner = next_ticket_++;
@@ -183,8 +173,8 @@ Result<SpaceState::Mapped> SpaceState::map(const std::shared_ptr<const Memory::N
             }
             interval = *reserved;
         }
-        bool stuck = false;
-        auto mapped = map_into(sinks, *interval, stuck);
+        std::optional<Error> remains;
+        auto mapped = map_into(sinks, *interval, remains);
         const Mapped result{.ticket = interval->owner, .range = interval->range};
         {
             const sys::Lock lock(mutex_);
@@ -195,7 +185,10 @@ Result<SpaceState::Mapped> SpaceState::map(const std::shared_ptr<const Memory::N
                 spare_.pop_back();
                 interval->owner = 0;
                 interval->phase = Phase::stuck;
-                if (!stuck) intervals_.drop(*interval);
+                if (remains)
+                    abandon(*interval, *remains);
+                else
+                    intervals_.drop(*interval);
             }
             changed_.notify_all();
         }
@@ -203,87 +196,6 @@ Result<SpaceState::Mapped> SpaceState::map(const std::shared_ptr<const Memory::N
         if (!mapped) return mapped.error();
         return result;
     });
-}
-
-Result<std::uint64_t> SpaceState::unmap(Range range, std::uint64_t owner, Deadline deadline) {
-    return guarded(Operation::ioas_unmap, [&]() -> Result<std::uint64_t> {
-        if (const std::string* const label = readers_->held_by_this_thread())
-            return Error::refused(
-                EDEADLK, compose("cannot unmap ", Hex{range.first.value}, "+", Hex{range.length()}),
-                compose("this thread holds a guard of reader '", *label, "'"), "let go of the guard first");
-        std::vector<SinkPointer> sinks;
-        std::vector<Interval*> selected;
-        std::vector<Phase> phases;  // that they get
-        std::vector<std::shared_ptr<const void>> keep;
-        {
-            const sys::Lock lock(mutex_);
-            sinks = sink_pointers();
-            prepare_publish();
-            auto found = intervals_.select(range, owner);
-            const bool ready = found && guarded(Operation::ioas_unmap, [&]() -> Result<void> {
-                                   phases.assign(found->size(), Phase::unmapping);
-                                   keep.reserve(found->size());
-                                   return {};
-                               });
-            if (!ready) {
-                spare_.pop_back();
-                return found ? Error(Operation::ioas_unmap, ENOMEM) : found.error();
-            }
-            selected = std::move(*found);
-            for (Interval* const interval : selected) interval->phase = Phase::unmapping;
-        }
-
-        std::optional<Error> failure;
-        for (std::size_t i = 0; i < selected.size(); ++i) {
-            bool untouched = true;
-            for (const SinkPointer& sink : sinks | std::views::reverse) {
-                const auto error = remove_from(*sink, selected[i]->range);
-                if (!error) {
-                    untouched = false;
-                    continue;
-                }
-                failure = *error;
-                // A refusal before anything was done leaves the mapping as it was.
-                const bool refused = untouched && (error->code() == EBUSY || error->code() == EDEADLK);
-                phases[i] = refused ? Phase::settled : Phase::stuck;
-                if (refused) break;
-            }
-        }
-
-        std::uint64_t bytes = 0;
-        std::uint64_t remain = 0;
-        {
-            const sys::Lock lock(mutex_);
-            for (std::size_t i = 0; i < selected.size(); ++i) {
-                Interval& interval = *selected[i];
-                if (phases[i] == Phase::unmapping) {
-                    bytes += interval.length();
-                    keep.push_back(std::move(interval.memory));
-                    intervals_.drop(interval);
-                } else {
-                    remain += interval.length();
-                    interval.phase = phases[i];
-                }
-            }
-            publish(std::move(keep));
-            changed_.notify_all();
-        }
-        auto unseen = readers_->wait_for_readers(deadline);
-        readers_->reclaim();
-        if (failure)
-            return failure->within(compose("of ", Hex{range.first.value}, "+", Hex{range.length()}, " in '",
-                                           id_, "' ", Hex{bytes}, " bytes are unmapped and ", Hex{remain},
-                                           " remain"));
-        if (!unseen) return unseen.error();
-        return bytes;
-    });
-}
-
-void SpaceState::leave(std::uint64_t ticket, Range range) noexcept {
-    const sys::Lock lock(mutex_);
-    for (auto it = intervals_.at_or_after(range.first);
-         it != intervals_.all().end() && it->second.range.first <= range.last; ++it)
-        if (it->second.owner == ticket) it->second.owner = 0;
 }
 
 }  // namespace iommufd::inline v0_1::dma

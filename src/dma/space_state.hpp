@@ -9,9 +9,13 @@
 //     unmap    mark the intervals; sinks in reverse; publish; wait for readers; free
 //     attach   join the sink (maps that begin now go there too); wait for maps that began before; replay;
 //     live
+//     detach   maps that begin now don't go to the sink; wait for those that began before; clear it; forget it
 //
 // A Translation for the publishing is reserved with the interval, so that nothing can fail after the kernel
 // has agreed.
+//
+// What can't be given back is kept, and tried again by whatever changes the space next: an abandoned interval keeps its
+// memory, and a sink that leaves goes on taking unmaps until it could be cleared, or its device has been closed.
 #pragma once
 
 #include <atomic>
@@ -44,12 +48,17 @@ public:
     Result<Mapped> map(const std::shared_ptr<const Memory::Node>& memory, const MapOptions& options);
     // `owner`: the ticket of the Mapping that asks; 0: anybody.
     Result<std::uint64_t> unmap(Range range, std::uint64_t owner, Deadline deadline);
+    // The Mapping gives its range to the space, or abandons it: unmapped now, or as soon as can be.
     void leave(std::uint64_t ticket, Range range) noexcept;
+    void abandon(std::uint64_t ticket, Range range) noexcept;
 
     Result<void> attach(const std::shared_ptr<Attachable>& device);
     Result<void> detach(Attachable& device) noexcept;
 
     void report(Error error) noexcept;
+
+    std::vector<NotReleased> not_released() const;
+    std::size_t retry_releases() noexcept;
 
     Readers& readers() noexcept { return *readers_; }
     Limits limits() const;
@@ -62,36 +71,61 @@ public:
 private:
     // Keeps a sink alive for as long as an operation uses it.
     using SinkPointer = std::shared_ptr<Sink>;
+    using SinkPointers = std::vector<SinkPointer>;
 
     struct Device {
         std::shared_ptr<Attachable> device;
         Bound bound;  // by its address lines
     };
 
+    struct Joined {
+        std::weak_ptr<Sink> sink;          // its device, or ioas_, keeps it
+        std::weak_ptr<Attachable> device;  // whose sink it is; nobody's: the IOAS
+        Bound bound;
+        bool leaving = false;                // takes no more maps
+        Operation failed = Operation::none;  // the call that failed to clear it
+        int code = 0;                        // its errno
+    };
+
     // The turn of one attach or detach; the next waits for its end.
     class Turn;
-    // A sink that takes part: parts again unless it is kept.
-    class Joining;
+    // Intervals on their way out of the sinks.
+    struct Removal;
 
     // space_map.cpp
     Result<Interval> plan(const std::shared_ptr<const Memory::Node>& memory, const MapOptions& options) const
         IOMMUFD_REQUIRES(mutex_);
     std::vector<Bound> bounds() const IOMMUFD_REQUIRES(mutex_);
-    std::vector<SinkPointer> sink_pointers() const IOMMUFD_REQUIRES(mutex_);
+    SinkPointers sinks_that_take_maps() const IOMMUFD_REQUIRES(mutex_);
     void prepare_publish() IOMMUFD_REQUIRES(mutex_);
     void publish(std::vector<std::shared_ptr<const void>> keep) noexcept IOMMUFD_REQUIRES(mutex_);
+
+    // space_unmap.cpp
+    SinkPointers sinks_that_take_unmaps() const IOMMUFD_REQUIRES(mutex_);
+    Result<Removal> begin_removal(std::span<Interval* const> intervals) IOMMUFD_REQUIRES(mutex_);
+    void remove(Removal& removal) noexcept;
+    void abandon(Interval& interval, const Error& why) noexcept IOMMUFD_REQUIRES(mutex_);
+    std::optional<Error> abandoned_in(Range range) const noexcept;
+    void retry_abandoned() noexcept;
 
     // space_attach.cpp
     Result<void> attach_iommu_device(const std::shared_ptr<Attachable>& device);
     Result<void> attach_first(const std::shared_ptr<Attachable>& device);
     Result<void> attach_further(const std::shared_ptr<Attachable>& device);
     Result<void> attach_with_sink(const std::shared_ptr<Attachable>& device);
-    Result<void> replay(Joining& joining, const Bound& sink_bound, const std::shared_ptr<Attachable>& device);
+    Result<void> replay(const SinkPointer& sink, const Bound& sink_bound,
+                        const std::shared_ptr<Attachable>& device);
     Result<void> detach_iommu_device(Attachable& device);
+    Result<void> detach_sink(Attachable& device);
     Result<void> refresh_bound(const SinkPointer& sink);
     Result<void> check_all(const Bound& bound, std::string_view device) const IOMMUFD_REQUIRES(mutex_);
     void wait_for_older(std::uint64_t generation) IOMMUFD_REQUIRES(mutex_);
-    void part(const Sink& sink) noexcept;
+    Joined* find(const Sink& sink) IOMMUFD_REQUIRES(mutex_);
+    bool begin_to_leave(const Sink& sink) noexcept;
+    bool is_leaving(const Sink& sink);
+    void forget(const Sink& sink) noexcept;
+    Result<void> clear(Sink& sink) noexcept;
+    void retry_leaving() noexcept;
     void remove_device(const Attachable& device) noexcept;
 
     const std::string id_;
@@ -100,11 +134,6 @@ private:
     const Report report_;
     const std::uint64_t page_size_;
     const std::shared_ptr<Readers> readers_;
-
-    struct Joined {
-        SinkPointer sink;
-        Bound bound;
-    };
 
     mutable sys::Mutex mutex_;
     sys::Condition changed_;
@@ -117,6 +146,7 @@ private:
     std::uint64_t generation_ IOMMUFD_GUARDED_BY(mutex_) = 1;
     std::uint64_t next_ticket_ IOMMUFD_GUARDED_BY(mutex_) = 1;
     bool changing_ IOMMUFD_GUARDED_BY(mutex_) = false;  // an attach or a detach is under way
+    std::atomic<bool> has_abandoned_ = false;           // there may be something for retry_abandoned()
 };
 
 }  // namespace iommufd::inline v0_1::dma

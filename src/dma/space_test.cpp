@@ -298,6 +298,31 @@ TEST_F(SpaceTest, ARefusalToUnmapLeavesTheMappingAsItWas) {
 
 // --- devices that attach late -------------------------------------------------------------------
 
+TEST_F(SpaceTest, ALateSinkThatTakesLargerPagesRefusesWhatIsNotAlignedToThemInAllItsPieces) {
+    const Limits large{.ranges = {{Iova{0}, Iova{~0ULL}}}, .alignment = 64_KiB};
+    const auto sink = std::make_shared<FakeSink>("large", large);
+    alignas(64_KiB) static std::byte bytes[256_KiB];
+    const Memory memory = Memory::borrow(bytes, sizeof bytes).value();
+    for (const auto& [granule, offset] : {std::pair(4_KiB, 0_KiB), std::pair(64_KiB, 4_KiB)}) {
+        space_.map(memory, {.iova = kBase, .offset = offset, .length = 128_KiB, .granule = granule})
+            .value()
+            .leave();
+        EXPECT_THAT(space_.attach(sink).error().line(), HasSubstr("takes multiples of 64 KiB only"));
+        EXPECT_EQ(space_.unmap(range(kBase, 128_KiB)).value(), 128_KiB);
+    }
+    space_.map(memory, {.iova = kBase, .granule = 128_KiB}).value().leave();
+    EXPECT_TRUE(space_.attach(sink));
+}
+
+TEST_F(SpaceTest, ManySmallPiecesAreReplayedInBatches) {
+    const auto sink = std::make_shared<FakeSink>("sink");
+    const Memory memory = Memory::memfd(256_MiB).value();
+    space_.map(memory, {.iova = kBase, .granule = 4_KiB}).value().leave();
+    space_.map(memory_, {.iova = kBase + 256_MiB, .granule = 64_KiB}).value().leave();
+    const Attachment attached = space_.attach(sink).value();
+    EXPECT_EQ(sink->calls, 65536U + 16U);
+    EXPECT_THAT(sink->pieces(), SizeIs(65536U + 16U));
+}
 TEST_F(SpaceTest, ALateDeviceThatCantReachWhatIsMappedIsRefusedBeforeAnythingChanges) {
     const Mapping high = space_.map(memory_, {.iova = Iova{0x100000000}}).value();
     const auto narrow = RawDevice::bind(backend_, "/dev/vfio/devices/vfio0", 28);

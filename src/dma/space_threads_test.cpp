@@ -128,6 +128,38 @@ TEST_F(SpaceThreadsTest, WhatIsBeingReplayedCantBeUnmappedUntilThatEnds) {
     EXPECT_EQ(space_.unmap(*Range::of(kBase, 1_MiB)).value(), 1_MiB);
 }
 
+TEST_F(SpaceThreadsTest, AMappingThatGoesDuringAnAttachIsUnmappedWhenThatEnds) {
+    std::optional<Mapping> mapping = space_.map(memory_, {.iova = kBase}).value();
+    Gate gate;
+    sink_->before_map = [&](const Piece&) { gate.wait(); };
+    std::optional<Attachment> attached;
+    std::thread attaching([&] { attached = space_.attach(sink_).value(); });
+    gate.wait_until_reached();
+    mapping.reset();
+    EXPECT_EQ(space_.mappings().size(), 1U);
+    gate.open();
+    attaching.join();
+    EXPECT_THAT(space_.mappings(), IsEmpty());
+    EXPECT_THAT(sink_->pieces(), IsEmpty());
+    EXPECT_EQ(backend_.notices(), 0U);
+}
+
+TEST_F(SpaceThreadsTest, AnUnmapDuringADetachReachesTheSinkThatLeavesBeforeTheMemoryIsFreed) {
+    std::optional<Attachment> attached = space_.attach(sink_).value();
+    space_.map(memory_, {.iova = kBase}).value().leave();
+    Gate gate;
+    sink_->before_unmap = [&](Range unmapped) {
+        if (unmapped.length() == 0) gate.wait();  // the detach, which clears everything
+    };
+    std::thread detaching([&] { attached.reset(); });
+    gate.wait_until_reached();
+    EXPECT_EQ(space_.unmap(*Range::of(kBase, 1_MiB)).value(), 1_MiB);
+    EXPECT_THAT(sink_->pieces(), IsEmpty());
+    gate.open();
+    detaching.join();
+    EXPECT_THAT(space_.not_released(), IsEmpty());
+}
+
 // Threads map, unmap, attach and detach at random. Whatever happens, in the end every sink has exactly what
 // the books say, and nothing when all is let go.
 TEST_F(SpaceThreadsTest, EverySinkAgreesWithTheBooksAfterARandomRun) {

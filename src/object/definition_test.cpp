@@ -74,6 +74,8 @@ struct Wrong {
     Option option;
     std::string_view text;
     std::string_view line;
+
+    friend void PrintTo(const Wrong& wrong, std::ostream* out) { *out << wrong.text; }
 };
 
 class WrongDefinition : public ::testing::TestWithParam<Wrong> {};

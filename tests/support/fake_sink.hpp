@@ -40,7 +40,9 @@ public:
         if (fail_unmap) return Error(Operation::iotlb_invalidate, fail_unmap);
         const sys::Lock lock(mutex_);
         std::uint64_t bytes = 0;
-        for (auto it = pieces_.lower_bound(range.first); it != pieces_.end() && it->first <= range.last;) {
+        std::size_t unmapped = 0;
+        for (auto it = pieces_.lower_bound(range.first);
+             it != pieces_.end() && it->first <= range.last && unmapped < most_unmapped; ++unmapped) {
             bytes += it->second;
             it = pieces_.erase(it);
         }
@@ -56,7 +58,8 @@ public:
     std::function<void(const dma::Piece&)> before_map;
     std::function<void(Range)> before_unmap;
     std::optional<Iova> fail_map_at;
-    int fail_unmap = 0;  // a positive errno
+    int fail_unmap = 0;                           // a positive errno
+    std::size_t most_unmapped = ~std::size_t{0};  // pieces by one call
     std::atomic<unsigned> calls = 0;
 
 private:

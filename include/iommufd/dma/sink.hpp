@@ -54,15 +54,15 @@ public:
 
     // Maps the whole piece, or nothing.
     virtual Result<void> map(const Piece& piece) = 0;
-    // Maps all pieces to a sink that has nothing mapped yet, as fast as it can. After an error the sink may
-    // have mapped any of them: the Space then unmaps their ranges, and forgives those that weren't.
+    // Maps many pieces to a sink that takes no part yet, as fast as it can. After an error the sink may have
+    // mapped any of them: the Space then unmaps everything.
     virtual Result<void> replay(std::span<const Piece> pieces) {
         for (const Piece& piece : pieces)
             if (auto mapped = map(piece); !mapped) return mapped;
         return {};
     }
-    // Unmaps all pieces in the range, which never splits one; returns the bytes. ENOENT if there were none.
-    // The range may be all 2^64 addresses.
+    // Unmaps all pieces in the range, which never splits one; returns the bytes, and is called again if those were
+    // fewer. ENOENT if there were none. The range may be all 2^64 addresses.
     virtual Result<std::uint64_t> unmap(Range range) = 0;
 };
 

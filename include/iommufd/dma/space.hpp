@@ -18,7 +18,8 @@
 //
 // What a Space promises, beyond the kernel:
 //   - Overlap is refused, never half done; a failure part way is undone on every sink, or the error says what
-//     remains, which then stays reserved, is listed by not_released(), and can be unmapped again.
+//     remains, which then stays reserved, keeps its memory, is listed by not_released(), and is unmapped by the next
+//     change of the space that can.
 //   - unmap tells "nothing is mapped there" (ENOENT) from "it would split a mapping" (EINVAL).
 //   - A range that every sink and device can reach, by its own width too, or a refusal that names the one.
 //   - A device that attaches late gets what is mapped; what it can't reach refuses it before anything
@@ -61,7 +62,7 @@ enum class MappingState : std::uint8_t {
     planned,  // no device to map it for
     mapped,
     busy,   // an operation is in flight on it
-    stuck,  // unmapping failed: a sink may still have it
+    stuck,  // it could not be unmapped: a sink may still have it
 };
 
 struct MappingInfo {
@@ -73,7 +74,9 @@ struct MappingInfo {
     MappingState state;
 };
 
-// A mapping that unmaps its range when it goes, and keeps its memory until then.
+// A mapping that unmaps its range when it goes, and keeps its memory until then. If that isn't possible (a device is being
+// told of it, or refuses), the range stays reserved and is unmapped as soon as it is: see Space::not_released(). Afterwards
+// no reader sees it, but for a guard that this thread itself holds.
 class IOMMUFD_EXPORT Mapping {
 public:
     Mapping(Mapping&&) noexcept;
@@ -108,7 +111,8 @@ public:
 
     const std::string& device() const noexcept;
 
-    // Detaches now. The device is out of the space whatever this returns.
+    // Detaches now. The device is out of the space whatever this returns; after a failure it may still reach what was
+    // mapped, which stays where it is: see Space::not_released(). A device that has been closed reaches nothing.
     Result<void> detach() &&;
 
 private:
@@ -173,8 +177,10 @@ public:
     };
     Counters counters() const;
 
-    // Ranges whose unmapping failed.
-    std::vector<MappingInfo> not_released() const;
+    // What a sink may still have though it was unmapped or detached; empty in all good days.
+    std::vector<NotReleased> not_released() const;
+    // Tries those again, as each change of the space does; returns how many remain.
+    std::size_t retry_releases() const;
 
     const std::shared_ptr<SpaceState>& state() const noexcept { return state_; }
 
