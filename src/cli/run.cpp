@@ -2,11 +2,13 @@
 #include "cli/run.hpp"
 
 #include <fmt/core.h>
+#include <unistd.h>
 
 #include <asio/io_context.hpp>
 #include <asio/posix/stream_descriptor.hpp>
 #include <asio/signal_set.hpp>
 #include <csignal>
+#include <cstdint>
 #include <map>
 
 #include "cli/workplace.hpp"
@@ -37,12 +39,16 @@ private:
     void give_back(const std::string& id) {
         fmt::print(stderr, "iommufd: the kernel asks for '{}' back\n", id);
         const auto entry = waiting_.find(id);
+        std::uint64_t times = 0;
+        [[maybe_unused]] const auto got = ::read(entry->second.native_handle(), &times, sizeof times);
         (void)entry->second.release();
         waiting_.erase(entry);
-        if (auto removed = registry_.remove(id); !removed)
-            fmt::print(stderr, "iommufd: error: {}\n", removed.error().line());
-        else
+        if (auto removed = registry_.remove(id)) {
             fmt::print(stderr, "iommufd: '{}' is detached and closed\n", id);
+        } else {
+            fmt::print(stderr, "iommufd: error: {}\n", removed.error().line());
+            watch(id);  // the kernel goes on asking, every few seconds
+        }
     }
 
     asio::io_context& loop_;
@@ -72,7 +78,8 @@ int run(const Arguments& arguments) {
     }
     {
         const Requests requests(loop, (*place)->registry());
-        fmt::print(stderr, "iommufd: {} objects are ready\n", (*place)->registry().list().size());
+        const std::size_t count = (*place)->registry().list().size();
+        fmt::print(stderr, "iommufd: {} {} ready\n", count, count == 1 ? "object is" : "objects are");
         loop.run();
     }
     return (*place)->close() ? kDone : kFailed;

@@ -15,8 +15,15 @@ namespace iommufd::inline v0_1::core {
 
 Result<void> invalidate(const ObjectNode& target, const Invalidation& invalidation, std::uint32_t& done) {
     done = 0;
-    const std::size_t count =
-        invalidation.entry_length == 0 ? 0 : invalidation.entries.size() / invalidation.entry_length;
+    const std::size_t size = invalidation.entries.size();
+    const std::size_t length = invalidation.entry_length;
+    if (length == 0 ? size != 0 : size % length != 0)
+        return guarded(Operation::hwpt_invalidate, [&]() -> Result<void> {
+            return Error::refused(EINVAL, compose("cannot invalidate in ", target.describe()),
+                                  compose(size, " bytes are no whole number of entries of ", length),
+                                  "give as many bytes as the entries have");
+        });
+    const std::size_t count = length == 0 ? 0 : size / length;
     uapi::HwptInvalidate command{.size = sizeof command,
                                  .hwpt_id = target.id(),
                                  .data_uptr = reinterpret_cast<std::uintptr_t>(invalidation.entries.data()),

@@ -2,10 +2,12 @@
 #include "iommufd/dma/memory.hpp"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <linux/memfd.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <bit>
@@ -164,10 +166,11 @@ Result<Memory> Memory::fd(int descriptor, std::uint64_t length, Options options)
                           [&] { return compose("cannot duplicate descriptor ", descriptor); });
         struct stat status{};
         if (::fstat(copy.number(), &status) < 0) return cannot("look at the file of", options, length, errno);
-        const auto block = static_cast<std::uint64_t>(status.st_blksize);
-        // hugetlbfs says its page size there; other file systems whatever they like to be read by.
-        const bool huge = block > cpu_page_size() && std::has_single_bit(block) && block >= 2_MiB;
-        const std::uint64_t page = huge ? block : cpu_page_size();
+        struct statfs system{};
+        if (::fstatfs(copy.number(), &system) < 0)
+            return cannot("look at the file system of", options, length, errno);
+        const bool huge = system.f_type == HUGETLBFS_MAGIC;
+        const std::uint64_t page = huge ? static_cast<std::uint64_t>(system.f_bsize) : cpu_page_size();
         auto size = whole_pages(length, page, options);
         if (!size) return size.error();
         if (S_ISDIR(status.st_mode))

@@ -102,7 +102,7 @@ private:
 
     // space_unmap.cpp
     SinkPointers sinks_that_take_unmaps() const IOMMUFD_REQUIRES(mutex_);
-    Result<Removal> begin_removal(std::span<Interval* const> intervals) IOMMUFD_REQUIRES(mutex_);
+    Removal begin_removal(std::span<Interval* const> intervals) IOMMUFD_REQUIRES(mutex_);
     void remove(Removal& removal) noexcept;
     void abandon(Interval& interval, const Error& why) noexcept IOMMUFD_REQUIRES(mutex_);
     std::optional<Error> abandoned_in(Range range) const noexcept;

@@ -47,18 +47,16 @@ SpaceState::SinkPointers SpaceState::sinks_that_take_unmaps() const {
     return pointers;
 }
 
-// All that can fail for want of memory.
-Result<SpaceState::Removal> SpaceState::begin_removal(std::span<Interval* const> intervals) {
-    return guarded(Operation::ioas_unmap, [&]() IOMMUFD_REQUIRES(mutex_) -> Result<Removal> {
-        Removal removal;
-        removal.sinks = sinks_that_take_unmaps();
-        for (Interval* const interval : intervals)
-            removal.entries.push_back({.interval = interval, .failure = std::nullopt});
-        removal.keep.reserve(intervals.size());
-        prepare_publish();
-        for (Interval* const interval : intervals) interval->phase = Phase::unmapping;
-        return removal;
-    });
+// All that can fail for want of memory: throws bad_alloc, and then nothing has changed.
+SpaceState::Removal SpaceState::begin_removal(std::span<Interval* const> intervals) {
+    Removal removal;
+    removal.sinks = sinks_that_take_unmaps();
+    for (Interval* const interval : intervals)
+        removal.entries.push_back({.interval = interval, .failure = std::nullopt});
+    removal.keep.reserve(intervals.size());
+    prepare_publish();
+    for (Interval* const interval : intervals) interval->phase = Phase::unmapping;
+    return removal;
 }
 
 void SpaceState::remove(Removal& removal) noexcept {
@@ -110,9 +108,7 @@ Result<std::uint64_t> SpaceState::unmap(Range range, std::uint64_t owner, Deadli
             const sys::Lock lock(mutex_);
             auto found = intervals_.select(range, owner);
             if (!found) return found.error();
-            auto begun = begin_removal(*found);
-            if (!begun) return begun.error();
-            removal = std::move(*begun);
+            removal = begin_removal(*found);
         }
         remove(*removal);
         if (!removal->failure()) retry_abandoned();
@@ -184,10 +180,7 @@ void SpaceState::retry_abandoned() noexcept {
                 more = true;
         }
         has_abandoned_ = more;
-        if (found.empty()) return {};
-        auto removing = begin_removal(found);
-        if (!removing) return removing.error();
-        removal = std::move(*removing);
+        if (!found.empty()) removal = begin_removal(found);
         return {};
     });
     if (!begun) has_abandoned_ = true;

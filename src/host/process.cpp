@@ -32,6 +32,17 @@ std::optional<std::uint64_t> number(std::string_view text, int base = 10) {
     return value;
 }
 
+// "0 0 4294967295": every user is itself.
+bool is_identity(std::string_view uid_map) {
+    for (const std::string_view expected : {"0", "0", "4294967295"}) {
+        uid_map.remove_prefix(std::min(uid_map.find_first_not_of(" \t\n"), uid_map.size()));
+        const std::size_t end = std::min(uid_map.find_first_of(" \t\n"), uid_map.size());
+        if (uid_map.substr(0, end) != expected) return false;
+        uid_map.remove_prefix(end);
+    }
+    return uid_map.find_first_not_of(" \t\n") == std::string_view::npos;
+}
+
 Result<std::string> read(sys::Kernel& kernel, const char* path) {
     std::string content;
     if (const int result = kernel.read_file(path, content); result < 0)
@@ -47,7 +58,10 @@ Result<Process> process(sys::Kernel& kernel) {
         if (!status) return status.error();
         auto limits = read(kernel, "/proc/self/limits");
         if (!limits) return limits.error();
-        const std::uint64_t capabilities = number(value_of(*status, "CapEff:"), 16).value_or(0);
+        // Capabilities of another user namespace are none to iommufd, which asks for those of the first (capable()).
+        std::string users;
+        const bool first = kernel.read_file("/proc/self/uid_map", users) < 0 || is_identity(users);
+        const std::uint64_t capabilities = first ? number(value_of(*status, "CapEff:"), 16).value_or(0) : 0;
         return Process{.pinned = number(value_of(*status, "VmPin:")).value_or(0) << 10,
                        .locked = number(value_of(*status, "VmLck:")).value_or(0) << 10,
                        .memlock_limit = number(value_of(*limits, "Max locked memory")),

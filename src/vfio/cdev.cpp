@@ -118,6 +118,7 @@ Result<Cdev> Cdev::from(DupFd fd) { return from(fd, {}); }
 
 Result<Cdev> Cdev::from(AdoptFd fd, Options options) {
     sys::Fd owned(kernel_of(options), fd.number);
+    (void)::fcntl(fd.number, F_SETFD, FD_CLOEXEC);  // if it is none, what follows says so
     return guarded(Operation::vfio_open, [&]() -> Result<Cdev> {
         sys::Kernel& kernel = owned.kernel();
         sys::FileStatus status{};

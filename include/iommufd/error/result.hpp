@@ -6,7 +6,8 @@
 //     if (auto space = dma::Space::on(backend); !space)  // or look first
 //         return space.error();
 //
-// Nothing of this library throws but value(), and only because the caller asked for it.
+// Nothing of this library throws but value(), because the caller asked for it, and what returns a list or a string without a
+// Result: std::bad_alloc.
 #pragma once
 
 #include <concepts>

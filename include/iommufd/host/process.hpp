@@ -23,8 +23,8 @@ struct Process {
     std::uint64_t pinned;                        // VmPin, in bytes
     std::uint64_t locked;                        // VmLck, in bytes: what counts per process
     std::optional<std::uint64_t> memlock_limit;  // RLIMIT_MEMLOCK (soft), in bytes; nothing: unlimited
-    bool cap_ipc_lock;                           // no limit on locked memory applies
-    bool cap_sys_resource;                       // may change how locked memory is accounted
+    bool cap_ipc_lock;      // no limit on locked memory applies; both of the first user namespace
+    bool cap_sys_resource;  // may change how locked memory is accounted
 };
 
 // ENOENT: /proc is not mounted.

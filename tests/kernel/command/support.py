@@ -102,7 +102,7 @@ class Holding:
         self.status = None
 
     def __enter__(self):
-        if "objects are ready" not in self.line:
+        if " ready" not in self.line:
             self.stop()
             raise AssertionError(f"it ended with status {self.status}: {self.line}")
         return self
