@@ -68,6 +68,22 @@ protected:
         return false;
     }
 
+    // A mock of Linux 6.15 or later: with PASIDs, and I/O pages of 4 KiB.
+    bool is_recent() const { return static_cast<bool>(capabilities_.require(Operation::veventq_alloc)); }
+
+    Hwpt nest(const MockDevice& device, const Hwpt& parent, const FaultQueue* queue = nullptr) {
+        const mock::HwptSelftest data{.iotlb = mock::kIotlbDefault, .pagetable_type = 0};
+        // The kernel takes neither less nor more than the struct's length of its first version.
+        auto nested = Hwpt::nest(
+            *context_, device.id(), parent,
+            {.fault_queue = queue, .data = {.type = mock::kHwptDataSelftest, .bytes = bytes_of(data.iotlb)}});
+        if (!nested)
+            nested = Hwpt::nest(
+                *context_, device.id(), parent,
+                {.fault_queue = queue, .data = {.type = mock::kHwptDataSelftest, .bytes = bytes_of(data)}});
+        return std::move(nested).value();
+    }
+
     std::optional<Context> context_;
     Capabilities capabilities_;
     bool tombstone_ = false;
@@ -141,7 +157,8 @@ TEST_F(MockTest, OptionsOfContextAndIoas) {
 TEST_F(MockTest, HwInfoTellsWhatTheIommuCanDo) {
     NEEDS(Operation::get_hw_info);
     const Ioas ioas = Ioas::alloc(*context_).value();
-    const MockDevice device = MockDevice::make(*context_, ioas.id(), mock::kDevicePasid).value();
+    const MockDevice device =
+        MockDevice::make(*context_, ioas.id(), is_recent() ? mock::kDevicePasid : 0).value();
     const HwInfo info = hw_info(*context_, device.id()).value();
     EXPECT_EQ(static_cast<std::uint32_t>(info.type), mock::kHwInfoSelftest);
     EXPECT_TRUE(info.dirty_tracking);
@@ -164,29 +181,32 @@ TEST_F(MockTest, DirtyPagesAreTrackedReadClearedAndKept) {
     ASSERT_TRUE(ioas.map(memory_.data(), 1_MiB, Access::read_write, kBase));
     ASSERT_TRUE(hwpt.set_dirty_tracking(true));
 
-    std::uint64_t written[4] = {0x5, 0, 0x8000000000000000, 0};  // pages 0, 2 and 191
+    const std::uint64_t page = is_recent() ? 4_KiB : 2_KiB;
+    const std::size_t words = 1_MiB / page / 64;
+    std::uint64_t written[8] = {0x5, 0, 0x8000000000000000};  // pages 0, 2 and 191
     mock::TestCmd command{};
     command.op = mock::kDirty;
     command.id = hwpt.id().value;
     command.dirty = {.flags = 0,
                      .iova = kBase.value,
                      .length = 1_MiB,
-                     .page_size = 4096,
+                     .page_size = page,
                      .uptr = reinterpret_cast<std::uintptr_t>(written),
                      .out_nr_dirty = 0};
     ASSERT_EQ(mock_operation(*context_, command), 0);
 
-    std::uint64_t found[4] = {};
     const Range range = *Range::of(kBase, 1_MiB);
-    ASSERT_TRUE(hwpt.read_dirty(range, 4096, found, Hwpt::Dirty::keep));
-    EXPECT_EQ(std::memcmp(found, written, sizeof found), 0);
-    std::uint64_t again[4] = {};
-    ASSERT_TRUE(hwpt.read_dirty(range, 4096, again));
-    EXPECT_EQ(std::memcmp(again, written, sizeof again), 0);
-    std::uint64_t clean[4] = {};
-    ASSERT_TRUE(hwpt.read_dirty(range, 4096, clean));
-    EXPECT_THAT(clean, Each(0U));
-    EXPECT_EQ(hwpt.read_dirty(range, 4096, std::span(found).first(3)).error().code(), EINVAL);
+    const auto read = [&](Hwpt::Dirty then) {
+        std::vector<std::uint64_t> found(words);
+        EXPECT_TRUE(hwpt.read_dirty(range, page, found, then));
+        return found;
+    };
+    const std::vector<std::uint64_t> expected(written, written + words);
+    EXPECT_EQ(read(Hwpt::Dirty::keep), expected);
+    EXPECT_EQ(read(Hwpt::Dirty::clear), expected);
+    EXPECT_THAT(read(Hwpt::Dirty::clear), Each(0U));
+    std::vector<std::uint64_t> too_short(words - 1);
+    EXPECT_EQ(hwpt.read_dirty(range, page, too_short).error().code(), EINVAL);
     EXPECT_TRUE(hwpt.set_dirty_tracking(false));
     ASSERT_EQ(device.replace(ioas.id()), 0);
 }
@@ -196,30 +216,23 @@ TEST_F(MockTest, ANestedPageTableIsInvalidatedAndAPartialFailureSaysHowFarItCame
     const Ioas ioas = Ioas::alloc(*context_).value();
     const MockDevice device = MockDevice::make(*context_, ioas.id()).value();
     Hwpt parent = Hwpt::alloc(*context_, device.id(), ioas, {.nest_parent = true}).value();
-    const mock::HwptSelftest data{.iotlb = mock::kIotlbDefault, .pagetable_type = 0};
-    // The kernel takes neither less nor more than the struct's length of its first version.
-    auto nested = Hwpt::nest(*context_, device.id(), parent,
-                             {.data = {.type = mock::kHwptDataSelftest, .bytes = bytes_of(data.iotlb)}});
-    if (!nested)
-        nested = Hwpt::nest(*context_, device.id(), parent,
-                            {.data = {.type = mock::kHwptDataSelftest, .bytes = bytes_of(data)}});
-    ASSERT_TRUE(nested) << nested.error().text();
+    const Hwpt nested = nest(device, parent);
     EXPECT_EQ(std::move(parent).destroy().error().code(), EBUSY);
-    ASSERT_EQ(device.replace(nested->id()), 0);
+    ASSERT_EQ(device.replace(nested.id()), 0);
 
     const mock::HwptInvalidateSelftest entries[] = {{.flags = 0, .iotlb_id = 0},
                                                     {.flags = 0, .iotlb_id = 77}};
     std::uint32_t done = 99;
-    const auto invalidated = nested->invalidate({.type = mock::kHwptInvalidateSelftest,
-                                                 .entry_length = sizeof entries[0],
-                                                 .entries = std::as_bytes(std::span(entries))},
-                                                done);
+    const auto invalidated = nested.invalidate({.type = mock::kHwptInvalidateSelftest,
+                                                .entry_length = sizeof entries[0],
+                                                .entries = std::as_bytes(std::span(entries))},
+                                               done);
     EXPECT_EQ(invalidated.error().code(), EINVAL);
     EXPECT_EQ(done, 1U);
-    EXPECT_TRUE(nested->invalidate({.type = mock::kHwptInvalidateSelftest,
-                                    .entry_length = sizeof entries[0],
-                                    .entries = std::as_bytes(std::span(entries).first(1))},
-                                   done));
+    EXPECT_TRUE(nested.invalidate({.type = mock::kHwptInvalidateSelftest,
+                                   .entry_length = sizeof entries[0],
+                                   .entries = std::as_bytes(std::span(entries).first(1))},
+                                  done));
     EXPECT_EQ(done, 1U);
     ASSERT_EQ(device.replace(ioas.id()), 0);
 }
@@ -246,7 +259,9 @@ TEST_F(MockTest, APageFaultIsReadAndAnsweredOnce) {
     const Ioas ioas = Ioas::alloc(*context_).value();
     const MockDevice device = MockDevice::make(*context_, ioas.id()).value();
     const FaultQueue queue = FaultQueue::alloc(*context_, {.label = "faults"}).value();
-    const Hwpt hwpt = Hwpt::alloc(*context_, device.id(), ioas, {.fault_queue = &queue}).value();
+    // Before Linux 6.13 the mock has fault queues for nested page tables only.
+    const Hwpt parent = Hwpt::alloc(*context_, device.id(), ioas, {.nest_parent = true}).value();
+    const Hwpt hwpt = nest(device, parent, &queue);
     ASSERT_EQ(device.replace(hwpt.id()), 0);
 
     PageFault buffer[4];
