@@ -31,7 +31,7 @@ std::string Interval::describe() const {
 Piece Interval::piece(std::uint64_t start, std::uint64_t size) const noexcept {
     return {.iova = range.first + start,
             .length = size,
-            .address = address() + start,
+            .address = memory->is_dma_buf() ? nullptr : address() + start,
             .fd = memory->fd(),
             .fd_offset = memory->fd_offset() + offset + start,
             .shared = memory->is_shared(),

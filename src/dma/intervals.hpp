@@ -40,6 +40,7 @@ struct Interval {
     std::uint64_t owner;       // the ticket of the live Mapping that owns it; 0: the space
     std::uint64_t generation;  // counts reservations: what came before an attach, and what after
     Phase phase;
+    bool unreached = false;              // a dma-buf that a sink did without
     bool abandoned = false;              // nobody's any more: whoever changes the space next unmaps it
     Operation failed = Operation::none;  // the call that last failed to unmap it
     int code = 0;                        // its errno
@@ -49,7 +50,10 @@ struct Interval {
     bool waits_for_retry() const noexcept {
         return abandoned && (phase == Phase::settled || phase == Phase::stuck);
     }
-    const std::byte* address() const noexcept { return memory->data() + offset; }
+    // Null for a dma-buf.
+    const std::byte* address() const noexcept {
+        return memory->is_dma_buf() ? nullptr : memory->data() + offset;
+    }
     // "0x4000000+0x1000 ('ram')"
     std::string describe() const;
     // The kernel calls that map it: one, or one for each granule.

@@ -40,13 +40,15 @@ Result<void> IoasSink::map_by_address(const Piece& piece) {
 }
 
 Result<void> IoasSink::map(const Piece& piece) {
-    if (piece.fd < 0 || !piece.shared || file_unsupported_) return map_by_address(piece);
+    const bool only_by_file = !piece.address;
+    if (!only_by_file && (piece.fd < 0 || !piece.shared || file_unsupported_)) return map_by_address(piece);
     auto mapped = ioas_.map_file(piece.fd, piece.fd_offset, piece.length, piece.access, piece.iova);
     if (mapped) {
         ++by_file_;
         return {};
     }
-    if (!is_refusal_of_file(mapped.error().code())) return mapped.error().within(naming(piece));
+    if (only_by_file || !is_refusal_of_file(mapped.error().code()))
+        return mapped.error().within(naming(piece));
     if (mapped.error().code() == ENOTTY) file_unsupported_ = true;
     return map_by_address(piece);
 }

@@ -16,6 +16,7 @@ public:
 
     std::string describe() const override;
     Result<Limits> limits() const override;
+    bool takes_dma_bufs() const noexcept override { return true; }
     Result<void> map(const Piece& piece) override;
     Result<std::uint64_t> unmap(Range range) override;
 

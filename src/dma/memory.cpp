@@ -186,12 +186,30 @@ Result<Memory> Memory::fd(int descriptor, std::uint64_t length, Options options)
     });
 }
 
+Result<Memory> Memory::dma_buf(int descriptor, std::uint64_t length, Options options) {
+    return guarded(Operation::memory_create, [&]() -> Result<Memory> {
+        sys::Kernel& kernel = kernel_of(options);
+        sys::Fd copy(kernel, kernel.dup(descriptor));
+        if (!copy)
+            return failed(Operation::dup, -copy.number(),
+                          [&] { return compose("cannot duplicate descriptor ", descriptor); });
+        auto size = whole_pages(length, cpu_page_size(), options);
+        if (!size) return size.error();
+        auto node = std::make_shared<Node>(std::move(options.label), std::move(copy), cpu_page_size());
+        node->length_ = *size;
+        node->fd_offset_ = options.offset;
+        node->shared_ = true;
+        node->read_only_ = options.read_only;
+        return Memory(std::move(node));
+    });
+}
+
 Result<Memory> Memory::borrow(void* address, std::uint64_t length) { return borrow(address, length, {}); }
 
 Result<Memory> Memory::borrow(void* address, std::uint64_t length, Options options) {
     return guarded(Operation::memory_create, [&]() -> Result<Memory> {
         const auto start = reinterpret_cast<std::uintptr_t>(address);
-        if (length == 0 || start + length < start)
+        if (!address || length == 0 || start + length < start)
             return Error::refused(EINVAL, compose("cannot use memory '", options.label, "'"),
                                   compose(Hex{start}, "+", Hex{length}, " is no range of addresses"),
                                   "give at least one byte, within the address space");
@@ -215,6 +233,7 @@ const std::string& Memory::label() const noexcept { return node_->label(); }
 int Memory::fd() const noexcept { return node_->fd(); }
 std::uint64_t Memory::fd_offset() const noexcept { return node_->fd_offset(); }
 bool Memory::is_shared() const noexcept { return node_->is_shared(); }
+bool Memory::is_dma_buf() const noexcept { return node_->is_dma_buf(); }
 bool Memory::is_read_only() const noexcept { return node_->is_read_only(); }
 std::uint64_t Memory::page_size() const noexcept { return node_->page_size(); }
 

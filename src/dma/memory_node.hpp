@@ -22,6 +22,7 @@ public:
     std::uint64_t fd_offset() const noexcept { return fd_offset_; }
     bool is_shared() const noexcept { return shared_; }
     bool is_read_only() const noexcept { return read_only_; }
+    bool is_dma_buf() const noexcept { return !address_; }
     std::uint64_t page_size() const noexcept { return page_size_; }
 
 private:

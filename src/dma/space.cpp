@@ -18,6 +18,7 @@ MappingState state_of(const Interval& interval, bool has_sink) {
     switch (interval.phase) {
         case Phase::settled:
             if (interval.abandoned) return MappingState::stuck;
+            if (interval.unreached && has_sink) return MappingState::unreached;
             return has_sink ? MappingState::mapped : MappingState::planned;
         case Phase::stuck:
             return MappingState::stuck;
@@ -52,11 +53,11 @@ SpaceState::~SpaceState() {
     readers_->reclaim();
 }
 
-void SpaceState::report(Error error) noexcept {
+void SpaceState::report(Severity severity, Error error) noexcept {
     if (backend_)
-        backend_->notice(Severity::error, std::move(error));
+        backend_->notice(severity, std::move(error));
     else
-        core::deliver(report_, Severity::error, std::move(error));
+        core::deliver(report_, severity, std::move(error));
 }
 
 Limits SpaceState::limits() const {
@@ -188,6 +189,14 @@ Result<void> Mapping::unmap(UnmapOptions options) && {
     return {};
 }
 
+Result<void> Mapping::remap() {
+    if (!state_)
+        return guarded(Operation::ioas_map_file, []() -> Result<void> {
+            return Error::refused(EINVAL, "cannot map it again", "the mapping was given back", "map it anew");
+        });
+    return state_->remap(ticket_, range_);
+}
+
 void Mapping::leave() && {
     if (!state_) return;
     state_->leave(ticket_, range_);
@@ -206,7 +215,8 @@ Attachment& Attachment::operator=(Attachment&& other) noexcept {
 
 Attachment::~Attachment() {
     if (!state_) return;
-    if (auto detached = state_->detach(*device_); !detached) state_->report(detached.error());
+    if (auto detached = state_->detach(*device_); !detached)
+        state_->report(Severity::error, detached.error());
 }
 
 const std::string& Attachment::device() const noexcept { return device_->name(); }

@@ -187,13 +187,17 @@ Result<void> SpaceState::replay(const SinkPointer& sink, const Bound& sink_bound
         for (Interval* const interval : intervals) interval->phase = Phase::attaching;
     }
     // As they are replayed they stay where they are, so that they can be read without the mutex.
-    for (const Interval* const interval : intervals) {
+    const auto dma_bufs = std::ranges::partition(
+        intervals, [](const Interval* interval) { return !interval->memory->is_dma_buf(); });
+    const std::span memory(intervals.begin(), dma_bufs.begin());
+    for (const Interval* const interval : memory) {
         Result<void> fits;
         interval->each_piece(
             [&](const Piece& piece) { return static_cast<bool>(fits = sink->check(piece)); });
         if (!fits) return fits;
     }
-    if (auto replayed = replay_pieces(*sink, intervals); !replayed) return replayed;
+    if (auto replayed = replay_pieces(*sink, memory); !replayed) return replayed;
+    for (Interval* const interval : dma_bufs) (void)offer(*sink, *interval);
     const sys::Lock lock(mutex_);
     for (Interval* const interval : intervals) interval->phase = Phase::settled;
     changed_.notify_all();
@@ -215,7 +219,8 @@ Result<void> SpaceState::attach_first(const std::shared_ptr<Attachable>& device)
     if (!replayed) {
         (void)begin_to_leave(*sink);
         remove_device(*device);
-        if (auto detached = sink->tables().detach(iommu_device); !detached) report(detached.error());
+        if (auto detached = sink->tables().detach(iommu_device); !detached)
+            report(Severity::error, detached.error());
         forget(*sink);
         return replayed;
     }
@@ -240,7 +245,8 @@ Result<void> SpaceState::attach_further(const std::shared_ptr<Attachable>& devic
         auto refreshed = guarded(Operation::ioas_iova_ranges, [&] { return refresh_bound(sink); });
         if (refreshed) return {};
         attached = refreshed.error();
-        if (auto detached = sink->tables().detach(iommu_device); !detached) report(detached.error());
+        if (auto detached = sink->tables().detach(iommu_device); !detached)
+            report(Severity::error, detached.error());
     }
     remove_device(*device);
     return attached;
@@ -269,7 +275,7 @@ Result<void> SpaceState::attach_with_sink(const std::shared_ptr<Attachable>& dev
         return replay(SinkPointer(device, &sink), bound_of(sink, std::move(*limits)), device);
     });
     if (!replayed)
-        if (auto left = detach_sink(*device); !left) report(left.error());
+        if (auto left = detach_sink(*device); !left) report(Severity::error, left.error());
     return replayed;
 }
 

@@ -94,7 +94,7 @@ void SpaceState::publish(std::vector<std::shared_ptr<const void>> keep) noexcept
     auto next = std::move(spare_.back());
     spare_.pop_back();
     for (const auto& [first, interval] : intervals_.all())
-        if (interval.phase != Phase::mapping && interval.phase != Phase::stuck)
+        if (interval.phase != Phase::mapping && interval.phase != Phase::stuck && interval.address())
             next->add({.range = interval.range,
                        .address = interval.memory->data() + interval.offset,
                        .access = interval.access});
@@ -117,6 +117,7 @@ Result<Interval> SpaceState::plan(const std::shared_ptr<const Memory::Node>& mem
     const std::vector<Bound> all = bounds();
     std::uint64_t alignment = page_size_;
     for (const Bound& bound : all) alignment = std::max(alignment, bound.alignment);
+    // (A dma-buf is aligned as its offset is.)
     const auto address = reinterpret_cast<std::uintptr_t>(memory->data()) + options.offset;
     // A caller knows the offset, and may not know the address.
     const bool by_offset = address % alignment != 0 && options.offset % alignment != 0;
@@ -174,7 +175,7 @@ Result<SpaceState::Mapped> SpaceState::map(const std::shared_ptr<const Memory::N
             interval = *reserved;
         }
         std::optional<Error> remains;
-        auto mapped = map_into(sinks, *interval, remains);
+        auto mapped = memory->is_dma_buf() ? offer(sinks, *interval) : map_into(sinks, *interval, remains);
         const Mapped result{.ticket = interval->owner, .range = interval->range};
         {
             const sys::Lock lock(mutex_);

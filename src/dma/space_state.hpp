@@ -55,7 +55,10 @@ public:
     Result<void> attach(const std::shared_ptr<Attachable>& device);
     Result<void> detach(Attachable& device) noexcept;
 
-    void report(Error error) noexcept;
+    // Of a Mapping of a dma-buf: takes it out of every sink, and maps it again.
+    Result<void> remap(std::uint64_t ticket, Range range);
+
+    void report(Severity severity, Error error) noexcept;
 
     std::vector<NotReleased> not_released() const;
     std::size_t retry_releases() noexcept;
@@ -107,6 +110,10 @@ private:
     void abandon(Interval& interval, const Error& why) noexcept IOMMUFD_REQUIRES(mutex_);
     std::optional<Error> abandoned_in(Range range) const noexcept;
     void retry_abandoned() noexcept;
+
+    // space_dma_buf.cpp
+    bool offer(Sink& sink, Interval& interval) noexcept;
+    Result<void> offer(std::span<const SinkPointer> sinks, Interval& interval) noexcept;
 
     // space_attach.cpp
     Result<void> attach_iommu_device(const std::shared_ptr<Attachable>& device);

@@ -148,7 +148,7 @@ void SpaceState::abandon(std::uint64_t ticket, Range range) noexcept {
         }
     }
     retry_abandoned();
-    if (auto left = abandoned_in(range)) report(std::move(*left));
+    if (auto left = abandoned_in(range)) report(Severity::error, std::move(*left));
     // Who holds a guard must not wait for it: the memory then goes with a later change.
     if (!readers_->held_by_this_thread()) (void)readers_->wait_for_readers(std::nullopt);
     readers_->reclaim();

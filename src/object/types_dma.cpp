@@ -42,6 +42,8 @@ std::string_view name_of(dma::MappingState state) {
             return "planned";
         case dma::MappingState::mapped:
             return "mapped";
+        case dma::MappingState::unreached:
+            return "unreached";
         case dma::MappingState::busy:
             return "busy";
         case dma::MappingState::stuck:

@@ -14,17 +14,11 @@
 #include <chrono>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
-#include <numeric>
 #include <thread>
 
-#include "drivers/edu.hpp"
-#include "drivers/nvme.hpp"
-#include "iommufd/dma/space.hpp"
-#include "iommufd/host/process.hpp"
 #include "iommufd/vfio/features.hpp"
 #include "iommufd/vfio/region.hpp"
-#include "kernel/recorder.hpp"
+#include "kernel/vfio_fixture.hpp"
 
 namespace iommufd::kernel_tests {
 namespace {
@@ -35,178 +29,6 @@ using ::testing::AnyOf;
 using ::testing::HasSubstr;
 using vfio::Cdev;
 using vfio::Device;
-
-constexpr const char* kEdu = "0000:00:10.0";
-constexpr const char* kNvme = "0000:00:11.0";
-constexpr const char* kIgb = "0000:01:00.0";
-constexpr const char* kMtty = "/sys/bus/mdev/devices/83b8f4f2-509f-382f-3c1e-e6bfe0fa1001";
-// With the VM's `--qemu "-device pcie-pci-bridge,..."`: a second edu that shares its group with a virtio
-// device.
-constexpr const char* kGroupedEdu = "0000:02:01.0";
-constexpr const char* kGroupedVirtio = "0000:02:02.0";
-// And an ivshmem with a BAR of 4 MiB.
-constexpr const char* kIvshmem = "0000:00:15.0";
-constexpr Iova kBase{0x4000000};
-
-std::uint64_t pinned() { return host::process(sys::host_kernel()).value().pinned; }
-
-class VfioTest : public ::testing::Test {
-protected:
-    void TearDown() override {
-        EXPECT_FALSE(backend_.is_open());
-        EXPECT_EQ(pinned(), 0U);
-        EXPECT_EQ(backend_.notices(), 0U);
-    }
-
-    static Cdev open(const char* where) {
-        return Cdev::open(where, {.kernel = &Recorder::instance(), .name = {}}).value();
-    }
-    Device bind(const char* where) { return open(where).bind(backend_).value(); }
-
-    Backend backend_ =
-        Backend::open({.id = "iommufd0", .fd = {}, .report = {}, .kernel = &Recorder::instance()}).value();
-    dma::Space space_ = dma::Space::on(backend_, {.id = "dma0"}).value();
-    Memory memory_ = Memory::memfd(4_MiB, {.label = "ram"}).value();
-};
-
-bool exists(const std::string& path) { return ::access(path.c_str(), F_OK) == 0; }
-bool is_there(const char* device) { return exists(std::string("/sys/bus/pci/devices/") + device); }
-
-void write_to(const std::string& path, std::string_view text) { std::ofstream(path) << text; }
-
-void give_to_vfio(const std::string& device) {
-    const std::string folder = "/sys/bus/pci/devices/" + device;
-    if (exists(folder + "/driver")) write_to(folder + "/driver/unbind", device);
-    write_to(folder + "/driver_override", "vfio-pci");
-    write_to("/sys/bus/pci/drivers_probe", device);
-}
-
-void fill(std::span<std::byte> bytes, unsigned seed) {
-    for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::byte>(i * 7 + seed + (i >> 8));
-}
-
-TEST_F(VfioTest, EduMovesBytesBothWaysAndInterrupts) {
-    const Device device = bind(kEdu);
-    device.set_dma_bits(drivers::Edu::kKind.dma_bits);
-    const auto attached = space_.attach(device).value();
-    const auto mapped = space_.map(memory_, {.iova = kBase}).value();
-    auto edu = drivers::Edu::start(device).value();
-    EXPECT_THAT(edu.identify().value(), HasSubstr("QEMU edu"));
-    fill(memory_.bytes().first(64_KiB), 1);
-    ASSERT_TRUE(edu.copy(kBase + 1_MiB, kBase, 64_KiB));
-    EXPECT_EQ(std::memcmp(memory_.data(), memory_.data() + 1_MiB, 64_KiB), 0);
-    EXPECT_EQ(edu.interrupts(), 32U);  // 16 pages, in and out
-}
-
-TEST_F(VfioTest, EduCantReachWhatIsNotMappedAnyMore) {
-    const Device device = bind(kEdu);
-    const auto attached = space_.attach(device).value();
-    const auto mapped = space_.map(memory_, {.iova = kBase, .length = 1_MiB}).value();
-    auto edu = drivers::Edu::start(device).value();
-    auto hole =
-        std::optional(space_.map(memory_, {.iova = kBase + 1_MiB, .offset = 1_MiB, .length = 1_MiB}).value());
-    fill(memory_.bytes(), 3);
-    hole.reset();
-    const std::vector<std::byte> before(memory_.bytes().begin(), memory_.bytes().end());
-    ASSERT_TRUE(edu.read_memory(kBase, 4_KiB));
-    ASSERT_TRUE(edu.write_memory(kBase + 1_MiB, 4_KiB));  // blocked: the memory behind it stays
-    EXPECT_EQ(std::memcmp(memory_.data(), before.data(), before.size()), 0);
-    ASSERT_TRUE(edu.read_memory(kBase + 1_MiB, 4_KiB));  // blocked: the card gets none of it
-    ASSERT_TRUE(edu.write_memory(kBase, 4_KiB));
-    EXPECT_NE(std::memcmp(memory_.data(), before.data() + 1_MiB, 4_KiB), 0);
-}
-
-TEST_F(VfioTest, EduRefusesAddressesWiderThanItsOwn) {
-    const Device device = bind(kEdu);
-    const auto attached = space_.attach(device).value();
-    auto edu = drivers::Edu::start(device).value();
-    EXPECT_EQ(edu.read_memory(Iova{0x10000000}, 4096).error().code(), EINVAL);
-}
-
-TEST_F(VfioTest, NvmeIdentifiesWritesReadsAndFlushesWithInterrupts) {
-    const Device device = bind(kNvme);
-    const auto attached = space_.attach(device).value();
-    const auto mapped = space_.map(memory_, {.iova = kBase}).value();
-    const drivers::Window window{.memory = memory_.data(), .iova = kBase, .size = 64_KiB};
-    const auto disk = drivers::Nvme::start(device, window).value();
-    EXPECT_THAT(disk->identify().value(), HasSubstr("serial iommufd, 64 MiB"));
-    const auto out = memory_.bytes().subspan(64_KiB, 1_MiB);
-    const auto in = memory_.bytes().subspan(2_MiB, 1_MiB);
-    fill(out, 9);
-    ASSERT_TRUE(disk->write(8192, kBase + 64_KiB, out.size()));
-    ASSERT_TRUE(disk->flush());
-    ASSERT_TRUE(disk->read(8192, kBase + 2_MiB, in.size()));
-    EXPECT_EQ(std::memcmp(out.data(), in.data(), in.size()), 0);
-    EXPECT_GT(disk->interrupts(), 4U);
-    EXPECT_EQ(disk->read(64_MiB, kBase, 512).error().code(), ERANGE);
-    EXPECT_EQ(disk->read(1, kBase, 512).error().code(), EINVAL);
-}
-
-// What the controller says of a blocked DMA is its own affair (QEMU's reports success); the memory shows it.
-TEST_F(VfioTest, NvmeCantReachWhatIsNotMappedAnyMoreAndGoesOn) {
-    const Device device = bind(kNvme);
-    const auto attached = space_.attach(device).value();
-    const auto mapped = space_.map(memory_, {.iova = kBase, .length = 1_MiB}).value();
-    auto hole =
-        std::optional(space_.map(memory_, {.iova = kBase + 1_MiB, .offset = 1_MiB, .length = 1_MiB}).value());
-    const auto disk =
-        drivers::Nvme::start(device, {.memory = memory_.data(), .iova = kBase, .size = 64_KiB}).value();
-    fill(memory_.bytes().subspan(64_KiB), 7);
-    ASSERT_TRUE(disk->write(0, kBase + 64_KiB, 4_KiB));
-    hole.reset();
-    const std::vector<std::byte> before(memory_.bytes().begin() + 1_MiB, memory_.bytes().end());
-    (void)disk->read(0, kBase + 1_MiB, 4_KiB);
-    EXPECT_EQ(std::memcmp(memory_.data() + 1_MiB, before.data(), before.size()), 0);
-    EXPECT_TRUE(disk->read(0, kBase + 128_KiB, 4_KiB));
-    EXPECT_EQ(std::memcmp(memory_.data() + 64_KiB, memory_.data() + 128_KiB, 4_KiB), 0);
-}
-
-TEST_F(VfioTest, TwoDevicesShareOneSpaceAndOnePageTable) {
-    const Device edu_device = bind(kEdu);
-    const Device nvme_device = bind(kNvme);
-    edu_device.set_dma_bits(28);
-    const auto edu_attached = space_.attach(edu_device).value();
-    const auto nvme_attached = space_.attach(nvme_device).value();
-    const auto mapped = space_.map(memory_, {.iova = kBase}).value();
-    auto edu = drivers::Edu::start(edu_device).value();
-    const auto disk =
-        drivers::Nvme::start(nvme_device, {.memory = memory_.data(), .iova = kBase, .size = 64_KiB}).value();
-    fill(memory_.bytes().subspan(64_KiB, 4_KiB), 5);
-    ASSERT_TRUE(disk->write(0, kBase + 64_KiB, 4_KiB));
-    ASSERT_TRUE(disk->read(0, kBase + 128_KiB, 4_KiB));
-    ASSERT_TRUE(edu.copy(kBase + 1_MiB, kBase + 128_KiB, 4_KiB));
-    EXPECT_EQ(std::memcmp(memory_.data() + 64_KiB, memory_.data() + 1_MiB, 4_KiB), 0);
-    EXPECT_THAT(space_.mappings(), ::testing::SizeIs(1));
-    // edu's width holds for the space as long as edu is in it.
-    EXPECT_EQ(space_.map(memory_, {.iova = Iova{0x20000000}}).error().code(), EINVAL);
-}
-
-TEST_F(VfioTest, WhileOneThreadMapsTwoGigabytesOthersFinishBeforeItDoes) {
-    const Device device = bind(kNvme);
-    const auto attached = space_.attach(device).value();
-    const auto mapped = space_.map(memory_, {.iova = kBase, .length = 64_KiB}).value();
-    auto large = Memory::memfd(2_GiB, {.label = "large"});
-    ASSERT_TRUE(large) << large.error().text();
-    std::atomic<bool> done = false;
-    std::thread mapping([&] {
-        const auto big = space_.map(*large, {.iova = Iova{0x100000000}});
-        EXPECT_TRUE(big) << big.error().text();
-        done = true;
-    });
-    while (space_.mappings().size() < 2) std::this_thread::yield();
-    unsigned rounds = 0;
-    auto reader = space_.reader();
-    while (!done && rounds < 50) {
-        EXPECT_FALSE(space_.limits().ranges.empty());
-        EXPECT_FALSE(reader.enter().translate(kBase, 1, Access::read).empty());
-        const auto other = space_.map(memory_, {.offset = 1_MiB, .length = 64_KiB});
-        EXPECT_TRUE(other) << other.error().text();
-        ++rounds;
-    }
-    EXPECT_FALSE(done) << "all " << rounds << " rounds finished before the large map did";
-    EXPECT_EQ(rounds, 50U);
-    mapping.join();
-}
 
 TEST_F(VfioTest, UnbindEndsWhenTheDeviceIsGivenBackOnRequest) {
     std::optional<Device> device = bind(kEdu);
@@ -297,21 +119,6 @@ TEST_F(VfioTest, InterruptsAreTriggeredMaskedAndTakenAway) {
     ::close(eventfd);
 }
 
-TEST_F(VfioTest, ABarIsExportedAsADmaBufAndMappedForAnotherDevice) {
-    const Device nvme = bind(kNvme);
-    ASSERT_TRUE(nvme.enable());
-    if (!vfio::has_feature(nvme, vfio::Feature::dma_buf, vfio::FeatureUse::get))
-        GTEST_SKIP() << "needs Linux 6.19";
-    const int buffer = vfio::export_dma_buf(nvme, 0, 0, 4096).value();
-    const Device edu = bind(kEdu);
-    const auto ioas = core::Ioas::alloc(*backend_.context()).value();
-    ASSERT_TRUE(edu.attach(ioas.id()));
-    EXPECT_EQ(ioas.map_file(buffer, 0, 4096, Access::read, kBase).value(), kBase);
-    EXPECT_EQ(ioas.unmap(kBase, 4096).value(), 4096U);
-    ASSERT_TRUE(edu.detach());
-    ::close(buffer);
-}
-
 TEST_F(VfioTest, APowerStateIsEnteredAndLeft) {
     const Device nvme = bind(kNvme);
     if (!vfio::has_feature(nvme, vfio::Feature::low_power_entry, vfio::FeatureUse::set))
@@ -349,51 +156,6 @@ TEST_F(VfioTest, AnMdevBindsAttachesToAnIoasMigratesAndLogsItsDma) {
     EXPECT_TRUE(vfio::set_migration_state(mtty, vfio::MigrationState::stop));
     EXPECT_TRUE(vfio::set_migration_state(mtty, vfio::MigrationState::running));
     EXPECT_EQ(vfio::set_migration_state(mtty, vfio::MigrationState::error).error().code(), EINVAL);
-}
-
-TEST_F(VfioTest, NvmeTakesDataThatStartsAnywhereInAPageAndSpansAsManyAsItLikes) {
-    const Device device = bind(kNvme);
-    const auto attached = space_.attach(device).value();
-    const auto mapped = space_.map(memory_, {.iova = kBase}).value();
-    const auto disk =
-        drivers::Nvme::start(device, {.memory = memory_.data(), .iova = kBase, .size = 64_KiB}).value();
-    std::uint64_t seed = 0;
-    for (const std::uint64_t start : {0x0U, 0x4U, 0x200U, 0xffcU})
-        for (const std::uint64_t length : {512UL, 4_KiB, 8_KiB, 8_KiB + 512, 520_KiB}) {
-            const std::uint64_t from = 64_KiB + start;
-            const std::uint64_t to = 2_MiB + start;
-            fill(memory_.bytes().subspan(from, length), static_cast<unsigned>(++seed));
-            fill(memory_.bytes().subspan(to, length), 0);
-            ASSERT_TRUE(disk->write(0, kBase + from, length));
-            ASSERT_TRUE(disk->read(0, kBase + to, length));
-            ASSERT_EQ(std::memcmp(memory_.data() + from, memory_.data() + to, length), 0)
-                << start << " " << length;
-        }
-    EXPECT_EQ(disk->read(0, kBase + 2, 512).error().code(), EINVAL);
-    EXPECT_EQ(disk->read(0, kBase, 0).error().code(), EINVAL);
-    EXPECT_EQ(disk->read(~std::uint64_t{0} << 9, kBase, 512).error().code(), ERANGE);
-}
-
-TEST_F(VfioTest, NvmeShutsDownAndStartsAgain) {
-    const Device device = bind(kNvme);
-    const auto attached = space_.attach(device).value();
-    const auto mapped = space_.map(memory_, {.iova = kBase}).value();
-    const drivers::Window window{.memory = memory_.data(), .iova = kBase, .size = 64_KiB};
-    for (unsigned round = 0; round < 2; ++round) {
-        const auto disk = drivers::Nvme::start(device, window).value();
-        ASSERT_TRUE(disk->write(0, kBase + 64_KiB, 4_KiB));
-        EXPECT_TRUE(disk->stop());
-        // Shut down and disabled, as the controller's own registers say.
-        const auto bar = device.region(0).value();
-        EXPECT_EQ(bar.read<std::uint32_t>(0x14).value() & 1, 0U);
-        EXPECT_EQ(bar.read<std::uint32_t>(0x1c).value() & 1, 0U);
-        EXPECT_EQ(disk->write(0, kBase + 64_KiB, 4_KiB).error().code(), ESHUTDOWN);
-        EXPECT_EQ(disk->flush().error().code(), ESHUTDOWN);
-        EXPECT_TRUE(disk->stop());
-    }
-    EXPECT_EQ(
-        drivers::Nvme::start(device, {.memory = memory_.data(), .iova = kBase, .size = 4_KiB}).error().code(),
-        EINVAL);
 }
 
 TEST_F(VfioTest, ALineIsMaskedWhenItFiresAndUnmaskedByCallOrEventfd) {

@@ -26,6 +26,7 @@ public:
     std::string describe() const override { return "sink of " + name_; }
     Result<dma::Limits> limits() const override { return limits_; }
 
+    bool takes_dma_bufs() const noexcept override { return dma_bufs; }
     Result<void> map(const dma::Piece& piece) override {
         if (before_map) before_map(piece);
         if (fail_map_at && piece.iova == *fail_map_at) return Error(Operation::iotlb_update, ENOMEM);
@@ -58,6 +59,7 @@ public:
     std::function<void(const dma::Piece&)> before_map;
     std::function<void(Range)> before_unmap;
     std::optional<Iova> fail_map_at;
+    bool dma_bufs = false;
     int fail_unmap = 0;                           // a positive errno
     std::size_t most_unmapped = ~std::size_t{0};  // pieces by one call
     std::atomic<unsigned> calls = 0;

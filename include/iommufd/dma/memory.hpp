@@ -2,10 +2,11 @@
 //
 // Memory that devices are to reach: owned and counted, or borrowed.
 //
-//     Memory::memfd(64_MiB)              shared, mapped here, and mapped for devices by file where the kernel
-//     can Memory::file("/dev/shm/guest", n)  the same from a file; a private one is mapped for devices by
-//     address Memory::anonymous(n)               private memory of this process Memory::borrow(pointer, n)
-//     the caller's: it must stay valid until the unmap has returned
+//     Memory::memfd(64_MiB)                  shared, mapped here, and for devices by file where the kernel can
+//     Memory::file("/dev/shm/guest", n, {})  the same from a file; a private one is mapped for devices by address
+//     Memory::anonymous(n)                   private memory of this process
+//     Memory::dma_buf(fd, n, {})             memory of a device, for other devices: not mapped here
+//     Memory::borrow(pointer, n)             the caller's: it must stay valid until the unmap has returned
 //
 // A Memory is a counted reference: copies share the memory, which goes after the last of them and after the
 // last mapping of it.
@@ -53,6 +54,10 @@ public:
     static Result<Memory> file(const std::string& path, std::uint64_t length, Options options);
     // A descriptor that somebody opened; the library keeps a duplicate.
     static Result<Memory> fd(int descriptor, std::uint64_t length, Options options);
+    // A dma-buf, a part of a device's BAR say (vfio::export_dma_buf); the library keeps a duplicate. It has no address
+    // here, no reader sees it, and only an IOAS takes it. What its exporter revokes (a reset, memory decoding turned off)
+    // reaches nothing until Mapping::remap(). Linux 6.19.
+    static Result<Memory> dma_buf(int descriptor, std::uint64_t length, Options options);
     // The label is the only option looked at.
     static Result<Memory> borrow(void* address, std::uint64_t length, Options options);
     static Result<Memory> borrow(void* address, std::uint64_t length);
@@ -63,9 +68,10 @@ public:
     Memory& operator=(Memory&&) noexcept;
     ~Memory();
 
+    // Null for a dma-buf.
     std::byte* data() const noexcept;
     std::uint64_t size() const noexcept;
-    std::span<std::byte> bytes() const noexcept { return {data(), size()}; }
+    std::span<std::byte> bytes() const noexcept { return {data(), data() ? size() : 0}; }
     const std::string& label() const noexcept;
     // Borrowed; -1 for memory without a file.
     int fd() const noexcept;
@@ -73,6 +79,7 @@ public:
     // Whether other processes (and devices, by file) see the same pages.
     bool is_shared() const noexcept;
     bool is_read_only() const noexcept;
+    bool is_dma_buf() const noexcept;
     // Of the pages behind it, in bytes.
     std::uint64_t page_size() const noexcept;
 

@@ -19,7 +19,7 @@ namespace iommufd::inline v0_1::dma {
 struct Piece {
     Iova iova;
     std::uint64_t length;      // in bytes
-    const std::byte* address;  // in this process
+    const std::byte* address;  // in this process; null: a dma-buf
     int fd = -1;               // the file behind it, or -1
     std::uint64_t fd_offset = 0;
     bool shared = false;  // whether the address and the file are the same pages
@@ -51,6 +51,9 @@ public:
         (void)piece;
         return {};
     }
+
+    // Whether it takes dma-bufs.
+    virtual bool takes_dma_bufs() const noexcept { return false; }
 
     // Maps the whole piece, or nothing.
     virtual Result<void> map(const Piece& piece) = 0;

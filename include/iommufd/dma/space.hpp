@@ -61,8 +61,9 @@ struct UnmapOptions {
 enum class MappingState : std::uint8_t {
     planned,  // no device to map it for
     mapped,
-    busy,   // an operation is in flight on it
-    stuck,  // it could not be unmapped: a sink may still have it
+    unreached,  // a dma-buf that a sink does without: see Mapping::remap()
+    busy,       // an operation is in flight on it
+    stuck,      // it could not be unmapped: a sink may still have it
 };
 
 struct MappingInfo {
@@ -90,6 +91,9 @@ public:
 
     // Unmaps now. On failure the handle stays; see Space::unmap for the errors.
     Result<void> unmap(UnmapOptions options = {}) &&;
+    // A dma-buf's (EINVAL: another memory's): unmaps it and maps it again, as is necessary after its exporter has revoked
+    // it. When it can't be mapped now, this says why, and may be called again. EBUSY: an operation is in flight.
+    Result<void> remap();
     // Gives the range to the space, which unmaps it by range or when it goes itself.
     void leave() &&;
 
@@ -151,6 +155,8 @@ public:
     }
     Result<Attachment> attach(const std::shared_ptr<Attachable>& device) const;
 
+    // A dma-buf (Memory::dma_buf) that a sink doesn't take is no error but a warning in the report, and its mapping's state
+    // is `unreached`.
     // EINVAL: no byte, misaligned, outside what a sink or device reaches. EOVERFLOW: past 2^64. EEXIST:
     // overlap. ENOSPC: no room. EBUSY: the range is being unmapped. Else what the kernel says.
     Result<Mapping> map(const Memory& memory, MapOptions options = {}) const;

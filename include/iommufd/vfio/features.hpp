@@ -97,8 +97,8 @@ IOMMUFD_EXPORT Result<void> report_dma_log(const Device& device, Range range, st
 
 // --- others -------------------------------------------------------------------------------------
 
-// A dma-buf of a part of a BAR, in whole pages, for peer-to-peer DMA; the descriptor is the caller's. A reset
-// or memory decoding turned off revokes what was mapped from it. Linux 6.19.
+// A dma-buf of a part of a BAR, in whole pages, for peer-to-peer DMA (dma::Memory::dma_buf); the descriptor is the caller's. A
+// reset or memory decoding turned off revokes what was mapped from it: dma::Mapping::remap() afterwards. Linux 6.19.
 IOMMUFD_EXPORT Result<int> export_dma_buf(const Device& device, std::uint32_t bar, std::uint64_t offset,
                                           std::uint64_t length);
 // Of an SR-IOV PF: what its VFs must present from now on.
