@@ -116,6 +116,25 @@ TEST_F(SpaceTest, RefusesOverlapAndNamesWhatIsThere) {
     ASSERT_FALSE(overlap);
     EXPECT_EQ(overlap.error().code(), EEXIST);
     EXPECT_THAT(overlap.error().line(), HasSubstr("it overlaps 0x4000000+0x100000 ('ram')"));
+    // By its first page, its last, one in the middle, and from both ends.
+    const Memory larger = Memory::memfd(4_MiB).value();
+    for (const auto& [iova, length] : {std::pair(kBase - 0x1000, 8_KiB), std::pair(kBase, 4_KiB),
+                                       std::pair(kBase + 0x80000, 4_KiB), std::pair(kBase - 1_MiB, 4_MiB)})
+        EXPECT_EQ(space_.map(larger, {.iova = iova, .length = length}).error().code(), EEXIST);
+    EXPECT_THAT(space_.mappings(), SizeIs(1));
+    EXPECT_TRUE(space_.map(larger, {.iova = kBase - 0x1000, .length = 4_KiB}));
+    EXPECT_TRUE(space_.map(larger, {.iova = kBase + 1_MiB, .length = 4_KiB}));
+}
+
+TEST_F(SpaceTest, WhatMayBeMappedIsThatOfTheDevicesWhichAreThereNow) {
+    const auto full = space_.limits().ranges;
+    const auto narrow = RawDevice::bind(backend_, "/dev/vfio/devices/vfio0", 28);
+    std::optional<Attachment> attached = space_.attach(narrow).value();
+    EXPECT_EQ(space_.limits().ranges.back().last, Iova{0xfffffff});
+    EXPECT_EQ(space_.map(memory_, {.iova = Iova{0x10000000}}).error().code(), EINVAL);
+    attached.reset();
+    EXPECT_EQ(space_.limits().ranges, full);
+    EXPECT_TRUE(space_.map(memory_, {.iova = Iova{0x10000000}}));
 }
 
 TEST_F(SpaceTest, RefusesBadRangesBeforeAnythingHappens) {
@@ -167,6 +186,39 @@ TEST_F(SpaceTest, MapsASharedMemfdByFileAndPrivateMemoryByAddress) {
     const Mapping by_address = space_.map(Memory::anonymous(64_KiB).value()).value();
     EXPECT_EQ(space_.counters().mapped_by_file, 1U);
     EXPECT_EQ(space_.counters().mapped_by_address, 1U);
+}
+
+class NoMapFile final : public sys::FaultyKernel {
+public:
+    NoMapFile(sys::Kernel& inner, int error) : FaultyKernel(inner), error_(error) {}
+
+    int ioctl(int fd, unsigned long request, void* argument) override {
+        return request == uapi::kIoasMapFile ? ++asked, -error_ : FaultyKernel::ioctl(fd, request, argument);
+    }
+    int asked = 0;
+
+private:
+    const int error_;
+};
+
+TEST_F(SpaceTest, FallsBackToTheAddressWhereAFileIsRefused) {
+    // ENOTTY: the kernel has no such command, and isn't asked again. The others speak of this file.
+    for (const auto& [error, asked] :
+         {std::pair(ENOTTY, 1), std::pair(EINVAL, 2), std::pair(EOPNOTSUPP, 2)}) {
+        NoMapFile kernel(machine_.kernel(), error);
+        const Backend backend = Backend::on(kernel).value();
+        const Space space = Space::on(backend).value();
+        const Attachment attached = space.attach(RawDevice::bind(backend)).value();
+        const Mapping first = space.map(memory_).value();
+        const Mapping second = space.map(memory_).value();
+        EXPECT_EQ(space.counters().mapped_by_address, 2U);
+        EXPECT_EQ(kernel.asked, asked) << errno_name(error);
+    }
+    NoMapFile kernel(machine_.kernel(), ENOMEM);  // no refusal of the file
+    const Backend backend = Backend::on(kernel).value();
+    const Space space = Space::on(backend).value();
+    const Attachment attached = space.attach(RawDevice::bind(backend)).value();
+    EXPECT_EQ(space.map(memory_).error().code(), ENOMEM);
 }
 
 TEST_F(SpaceTest, RefusesDeviceWritesToReadOnlyMemory) {
@@ -424,6 +476,11 @@ TEST_F(SpaceTest, TranslatesBothWays) {
     std::vector<Iova> iovas;
     guard.reverse(memory_.data() + 0x200, 8, iovas);
     EXPECT_THAT(iovas, ElementsAre(kBase + 0x200, kBase + 4_MiB + 0x200));
+    iovas.clear();
+    guard.reverse(memory_.data() - 1, 1, iovas);
+    guard.reverse(memory_.data() + memory_.size(), 1, iovas);
+    guard.reverse(memory_.data() + memory_.size() - 1, 2, iovas);
+    EXPECT_THAT(iovas, IsEmpty());
 }
 
 TEST_F(SpaceTest, AThreadThatHoldsAGuardCantUnmap) {
@@ -442,54 +499,6 @@ TEST_F(SpaceTest, BackendErrorsDoNotLeaveADeviceBehind) {
     EXPECT_FALSE(RawDevice::bind_or_error(backend_, "/dev/vfio/devices/vfio77", 64));
     EXPECT_THAT(backend_.users(), IsEmpty());
     EXPECT_FALSE(machine_.leaks().any()) << machine_.leaks().text();
-}
-
-// --- memory of devices --------------------------------------------------------------------------
-
-TEST_F(SpaceTest, ADmaBufThatASinkDoesNotTakeIsAWarningAndCanBeMappedAgain) {
-    std::vector<Notice> notices;
-    Space space = Space::without_iommufd({.id = "dma0"}, [&](const Notice& notice) {
-                      notices.push_back(notice);
-                  }).value();
-    const auto taking = std::make_shared<FakeSink>("taking");
-    taking->dma_bufs = true;
-    taking->fail_map_at = kBase;
-    const Attachment first = space.attach(taking).value();
-    // Any file will do here: only a kernel looks at it.
-    const Memory bar = Memory::dma_buf(memory_.fd(), 64_KiB, {.label = "bar"}).value();
-    EXPECT_EQ(bar.data(), nullptr);
-    Mapping mapping = space.map(bar, {.iova = kBase}).value();
-    ASSERT_THAT(notices, SizeIs(1));
-    EXPECT_EQ(notices[0].severity, Severity::warning);
-    EXPECT_EQ(mapping.state(), MappingState::unreached);
-    EXPECT_EQ(mapping.remap().error().code(), ENOMEM);
-
-    taking->fail_map_at.reset();
-    EXPECT_TRUE(mapping.remap());
-    EXPECT_EQ(mapping.state(), MappingState::mapped);
-    EXPECT_THAT(taking->pieces(), ElementsAre(Pair(kBase, 64_KiB)));
-    EXPECT_TRUE(mapping.remap());  // as after a reset
-
-    // A device that can't have it attaches all the same, with what it can have.
-    const Mapping ram = space.map(memory_, {.iova = kBase + 1_MiB}).value();
-    const auto other = std::make_shared<FakeSink>("other");
-    const Attachment second = space.attach(other).value();
-    EXPECT_THAT(other->pieces(), ElementsAre(Pair(kBase + 1_MiB, 1_MiB)));
-    ASSERT_THAT(notices, SizeIs(2));
-    EXPECT_THAT(notices[1].error.line(), HasSubstr("sink of other takes memory of this process only"));
-    EXPECT_EQ(mapping.state(), MappingState::unreached);
-
-    Reader reader = space.reader();
-    EXPECT_TRUE(reader.enter().translate(kBase, 1, Access::read).empty());
-    EXPECT_TRUE(std::move(mapping).unmap());
-    EXPECT_THAT(taking->pieces(), ElementsAre(Pair(kBase + 1_MiB, 1_MiB)));
-}
-
-TEST_F(SpaceTest, OnlyADmaBufIsMappedAgain) {
-    Mapping mapping = space_.map(memory_, {.iova = kBase}).value();
-    EXPECT_EQ(mapping.remap().error().code(), EINVAL);
-    ASSERT_TRUE(std::move(mapping).unmap());
-    EXPECT_EQ(mapping.remap().error().code(), EINVAL);  // NOLINT(bugprone-use-after-move)
 }
 
 }  // namespace

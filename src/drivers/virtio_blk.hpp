@@ -2,10 +2,12 @@
 //
 // A driver for virtio block devices behind vhost-vdpa: one queue, one request at a time.
 //
-//     auto disk = drivers::VirtioBlk::start(device, {memory.data(), iova,
-//     VirtioBlk::bytes_needed()}).value(); disk.identify();                                 // serial number,
-//     capacity disk.write(0, data_iova, 64_KiB);                // the disk reads memory disk.read(0,
-//     data_iova + 64_KiB, 64_KiB);        // the disk writes memory disk.flush();
+//     const drivers::Window window{memory.data(), iova, VirtioBlk::bytes_needed()};
+//     auto disk = drivers::VirtioBlk::start(device, window).value();
+//     disk.identify();                                // serial number, capacity
+//     disk.write(0, data_iova, 64_KiB);               // the disk reads memory
+//     disk.read(0, data_iova + 64_KiB, 64_KiB);       // the disk writes memory
+//     disk.flush();
 //
 // What the device does, step by step (virtio 1.x, section 3.1.1):
 //

@@ -27,6 +27,7 @@ namespace {
 namespace mock = uapi::mock;
 using namespace core;
 using ::testing::Each;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 // The mock's IOVAs start at 16 MiB.
@@ -207,6 +208,40 @@ TEST_F(MockTest, DirtyPagesAreTrackedReadClearedAndKept) {
     EXPECT_THAT(read(Hwpt::Dirty::clear), Each(0U));
     std::vector<std::uint64_t> too_short(words - 1);
     EXPECT_EQ(hwpt.read_dirty(range, page, too_short).error().code(), EINVAL);
+    EXPECT_TRUE(hwpt.set_dirty_tracking(false));
+    ASSERT_EQ(device.replace(ioas.id()), 0);
+}
+
+TEST_F(MockTest, DirtyPagesBeyondTheFirst65536AreInTheirPlaces) {
+    NEEDS(Operation::hwpt_get_dirty_bitmap);
+    const dma::Memory memory = dma::Memory::memfd(320_MiB, {.label = "large"}).value();
+    const Ioas ioas = Ioas::alloc(*context_).value();
+    ASSERT_TRUE(ioas.set_huge_pages(false));
+    const MockDevice device = MockDevice::make(*context_, ioas.id()).value();
+    const Hwpt hwpt = Hwpt::alloc(*context_, device.id(), ioas, {.dirty_tracking = true}).value();
+    ASSERT_EQ(device.replace(hwpt.id()), 0);
+    ASSERT_TRUE(ioas.map(memory.data(), memory.size(), Access::read_write, kBase));
+    ASSERT_TRUE(hwpt.set_dirty_tracking(true));
+    const std::uint64_t page = is_recent() ? 4_KiB : 2_KiB;
+    for (const std::uint64_t number : {255U, 256U, 65535U, 65536U, 70000U}) {
+        std::uint64_t first_bit = 1;
+        mock::TestCmd command{};
+        command.op = mock::kDirty;
+        command.id = hwpt.id().value;
+        command.dirty = {.flags = 0,
+                         .iova = kBase.value + number * page,
+                         .length = page,
+                         .page_size = page,
+                         .uptr = reinterpret_cast<std::uintptr_t>(&first_bit),
+                         .out_nr_dirty = 0};
+        ASSERT_EQ(mock_operation(*context_, command), 0) << number;
+    }
+    std::vector<std::uint64_t> bitmap(memory.size() / page / 64);
+    ASSERT_TRUE(hwpt.read_dirty(*Range::of(kBase, memory.size()), page, bitmap));
+    std::vector<std::size_t> found;
+    for (std::size_t bit = 0; bit < bitmap.size() * 64; ++bit)
+        if (bitmap[bit / 64] >> bit % 64 & 1) found.push_back(bit);
+    EXPECT_THAT(found, ElementsAre(255U, 256U, 65535U, 65536U, 70000U));
     EXPECT_TRUE(hwpt.set_dirty_tracking(false));
     ASSERT_EQ(device.replace(ioas.id()), 0);
 }

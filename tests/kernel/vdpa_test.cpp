@@ -21,6 +21,7 @@
 #include "iommufd/dma/space.hpp"
 #include "iommufd/host/process.hpp"
 #include "iommufd/vdpa/device.hpp"
+#include "kernel/recorder.hpp"
 #include "sys/kernel.hpp"
 
 namespace iommufd {
@@ -71,6 +72,7 @@ protected:
     }
 
     void open(vdpa::Device::Options options = {}) {
+        options.kernel = &kernel_tests::Recorder::instance();
         device_.emplace(vdpa::Device::open(kNode, std::move(options)).value());
     }
 

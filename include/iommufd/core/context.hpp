@@ -4,8 +4,7 @@
 //
 //     Context --IOAS_ALLOC--> Ioas --HWPT_ALLOC--> Hwpt --HWPT_ALLOC--> Hwpt (nested)
 //        |                                          |
-//        |--FAULT_QUEUE_ALLOC--> FaultQueue         '--VIOMMU_ALLOC--> Viommu --> Vdevice, VeventQueue,
-//        HwQueue
+//        |--FAULT_QUEUE_ALLOC--> FaultQueue         '--VIOMMU_ALLOC--> Viommu --> Vdevice, VeventQueue, HwQueue
 //        '--VFIO_DEVICE_BIND_IOMMUFD-- a VFIO device (vfio/cdev.hpp)
 //
 // Handles are move-only. Each keeps what it stands on alive, so letting go in any order is right: the
