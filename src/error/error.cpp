@@ -39,12 +39,25 @@ Error::Error(Operation operation, int code) noexcept : state_(bare(operation, co
 
 Error Error::refused(int code, std::string what, std::string cause, std::string next_step) noexcept {
     Error error(Operation::none, code, std::move(what));
-    if (!(error.state_ & kBare)) {
-        auto* const words = reinterpret_cast<Words*>(error.state_);
-        words->cause = std::move(cause);
-        words->next_step = std::move(next_step);
-    }
+    error.put(std::move(cause), std::move(next_step));
     return error;
+}
+
+void Error::put(std::string cause, std::string next_step) noexcept {
+    if (state_ & kBare) return;
+    auto* const words = reinterpret_cast<Words*>(state_);
+    words->cause = std::move(cause);
+    words->next_step = std::move(next_step);
+}
+
+Error Error::because(std::string cause, std::string next_step) const noexcept {
+    try {
+        Error error(operation(), code(), std::string(what()));
+        error.put(std::move(cause), std::move(next_step));
+        return error;
+    } catch (const std::bad_alloc&) {
+        return *this;
+    }
 }
 
 Error::Error(const Error& other) noexcept : state_(other.state_) {

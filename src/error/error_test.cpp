@@ -30,6 +30,12 @@ TEST(Error, ALineStaysOneWhateverIsNamedInIt) {
     EXPECT_EQ(error.line(), R"(cannot open '/tmp/a\x0ab': ENOENT (\x1b[31mred\x7f))");
 }
 
+TEST(Error, StaysTheSameWithACauseThatSomebodyKnows) {
+    const Error error = map_error().because("the limit is 1 MiB", "raise it");
+    EXPECT_EQ(error.operation(), Operation::ioas_map);
+    EXPECT_EQ(error.line(), "cannot map 0x1000+0x2000 into ioas 3: ENOMEM (the limit is 1 MiB); raise it");
+}
+
 TEST(Error, KeepsErrnoOperationAndSentence) {
     const Error error = map_error();
     EXPECT_EQ(error.code(), ENOMEM);

@@ -32,9 +32,8 @@ constexpr Row kOwn[] = {
     {Operation::vfio_bind, E2BIG,
      "this kernel's struct is shorter, and a field that it doesn't know is not zero",
      "leave the VF token out, or boot the Linux that takes it"},
-    {Operation::vfio_bind, EBUSY,
-     "the device's group is open the old way, or a kernel driver does DMA for a sibling",
-     "end the user of /dev/vfio/GROUP, and bind every device of the IOMMU group to VFIO or to no driver"},
+    {Operation::vfio_bind, EBUSY, "the device's group is open the old way",
+     "end the user of /dev/vfio/GROUP"},
     {Operation::vfio_bind, EBADF, "the iommufd's descriptor is not open in this process",
      "pass an open /dev/iommu"},
     {Operation::vfio_bind, EBADFD, "the descriptor given as iommufd is another kind of file",
@@ -42,8 +41,8 @@ constexpr Row kOwn[] = {
     {Operation::vfio_bind, EACCES, "the VF token is missing or not the one that the PF's user has set",
      "pass vf-token= with the UUID of the PF's user"},
     {Operation::vfio_bind, EPERM,
-     "interrupts are not isolated (no interrupt remapping), or another iommufd owns the device's group",
-     "use one iommufd for the group, turn on interrupt remapping, or load iommufd with "
+     "a kernel driver or another iommufd has a device of its group, or there is no interrupt remapping",
+     "bind the whole group to VFIO, with one iommufd; turn on interrupt remapping, or set "
      "allow_unsafe_interrupts=1"},
     {Operation::vfio_bind, ENODEV, "the device is in no IOMMU group, or its driver is going away",
      "turn the IOMMU on (firmware set-up, intel_iommu=on), and see that /sys/kernel/iommu_groups is not "

@@ -101,12 +101,13 @@ Result<void> Registry::create(std::span<const Definition> definitions) {
 
 // The error of a mapping that found no memory, with what can be measured now as its cause.
 Error Registry::with_evidence(Error error, const Definition& definition) const {
+    if (error.code() != ENOMEM) return error;
     const std::string* const space = definition.find("space");
     const Entry* const through = space ? entry(*space) : nullptr;
     const std::string* const id = (through ? through->definition : definition).find("iommufd");
     std::optional<Accounting> accounting;
     if (id)
-        if (const auto backend = get<Backend>(*id); backend && (*backend)->is_open())
+        if (const auto backend = get<Backend>(*id))
             if (const auto found = (*backend)->accounting()) accounting = *found;
     const auto process = host::process(kernel());
     if (!process) return error;
@@ -114,8 +115,7 @@ Error Registry::with_evidence(Error error, const Definition& definition) const {
     for (const std::string& line : explain(error, *process, accounting))
         evidence += compose(evidence.empty() ? "" : "; ", line);
     if (evidence.empty()) return error;
-    return Error::refused(error.code(), std::string(error.what()), std::move(evidence),
-                          std::string(error.next_step()));
+    return error.because(std::move(evidence), std::string(error.next_step()));
 }
 
 Result<void> Registry::remove(std::string_view id) {

@@ -67,8 +67,12 @@ public:
 
     // The same error with its sentence put into a wider one: "cannot start 'vm1': cannot map ...".
     Error within(std::string_view wider) const noexcept;
+    // The same error by somebody who knows its cause.
+    Error because(std::string cause, std::string next_step) const noexcept;
 
 private:
+    void put(std::string cause, std::string next_step) noexcept;
+
     struct Words;
     // Either a pointer to Words, or (lowest bit set) the operation and the errno themselves.
     std::uintptr_t state_;
