@@ -32,6 +32,7 @@ void deliver(const Report& report, Severity severity, Error error) noexcept {
     try {
         waiting.push_back({.report = report, .notice = {.severity = severity, .error = std::move(error)}});
     } catch (const std::bad_alloc&) {
+        return;
     }
 }
 

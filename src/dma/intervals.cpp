@@ -116,6 +116,7 @@ Result<std::vector<Interval*>> Intervals::try_select(Range range, std::uint64_t 
 }
 
 void Intervals::split(Map::iterator where, Iova at) {
+    where->second.is_cut = true;
     Interval rest = where->second;
     rest.range.first = at;
     rest.offset += at - where->second.range.first;

@@ -40,6 +40,7 @@ struct Interval {
     std::uint64_t owner;       // the ticket of the live Mapping that owns it; 0: the space
     std::uint64_t generation;  // counts reservations: what came before an attach, and what after
     Phase phase;
+    bool is_cut = false;                 // its ends may lie within what readers see as one block
     bool unreached = false;              // a dma-buf that a sink did without
     bool abandoned = false;              // nobody's any more: whoever changes the space next unmaps it
     Operation failed = Operation::none;  // the call that last failed to unmap it

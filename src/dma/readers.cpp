@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 #include "dma/readers.hpp"
 
+#include <linux/membarrier.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <thread>
@@ -10,113 +14,141 @@
 namespace iommufd::inline v0_1::dma {
 namespace {
 
-// An address that differs from thread to thread.
-const void* this_thread() noexcept {
-    static thread_local char mark;
-    return &mark;
+int membarrier(int command) noexcept { return static_cast<int>(::syscall(SYS_membarrier, command, 0, 0)); }
+
+// ThreadSanitizer doesn't know of membarrier.
+#if defined(__SANITIZE_THREAD__)
+constexpr bool kMayUseMembarrier = false;
+#elif defined(__has_feature)
+constexpr bool kMayUseMembarrier = !__has_feature(thread_sanitizer);
+#else
+constexpr bool kMayUseMembarrier = true;
+#endif
+
+std::uint64_t address_of(const Interval& interval) noexcept {
+    return reinterpret_cast<std::uintptr_t>(interval.address());
 }
 
 }  // namespace
 
-void Translation::reserve(std::size_t entries) {
-    by_iova.reserve(entries);
-    by_address.reserve(entries);
-}
-
-void Translation::clear() noexcept {
-    by_iova.clear();
-    by_address.clear();
-    longest = 0;
-}
-
-void Translation::add(const Entry& entry) noexcept {
-    by_iova.push_back(entry);
-    by_address.push_back(entry);
-    longest = std::max(longest, entry.range.length());
-}
-
-void Translation::finish() noexcept {
-    std::ranges::sort(by_address, [](const Entry& a, const Entry& b) {
-        return std::pair(a.address, a.range.first) < std::pair(b.address, b.range.first);
-    });
-}
-
-Readers::Readers() : current_(new Translation) {}
+Readers::Readers()
+    : has_membarrier_(kMayUseMembarrier && membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) == 0) {}
 
 Readers::~Readers() {
-    delete current_.load();
     while (retired_) retired_ = std::move(retired_->next);  // one by one: a long chain would recurse
 }
 
 Reader Readers::make(std::string_view label) {
     const sys::Lock lock(mutex_);
-    const auto idle = std::ranges::find_if(slots_, [](const auto& slot) { return slot->is_free(); });
-    if (idle != slots_.end()) {
-        (*idle)->label = label;
-        (*idle)->taken = true;
-        return Reader(shared_from_this(), idle->get());
+    auto slot = std::ranges::find_if(slots_, [](const auto& entry) { return entry->is_free(); });
+    if (slot == slots_.end()) {
+        slots_.push_back(std::unique_ptr<Slot>(new Slot{.shared = {.fences = !has_membarrier_,
+                                                                   .epoch = epoch_,
+                                                                   .forward = forward_,
+                                                                   .backward = reverse_.first(),
+                                                                   .reverse = reverse_},
+                                                        .label = {}}));
+        slot = slots_.end() - 1;
     }
-    auto slot = std::make_unique<ReaderSlot>(label);
-    slot->current = &current_;
-    slot->epoch = &epoch_;
-    slots_.push_back(std::move(slot));
-    return Reader(shared_from_this(), slots_.back().get());
+    (*slot)->label = label;
+    (*slot)->taken = true;
+    ++taken_;
+    return Reader(shared_from_this(), &(*slot)->shared);
 }
 
-void Readers::give_back(ReaderSlot* slot) noexcept {
+void Readers::give_back(ReaderSlot* shared) noexcept {
     const sys::Lock lock(mutex_);
-    slot->taken = false;
+    const auto slot =
+        std::ranges::find_if(slots_, [&](const auto& entry) { return &entry->shared == shared; });
+    (*slot)->taken = false;
+    // (A guard that outlives its reader goes on counting.)
+    if ((*slot)->is_free()) --taken_;
 }
 
 const std::string* Readers::held_by_this_thread() const noexcept {
+    if (!any()) return nullptr;
     const sys::Lock lock(mutex_);
     for (const auto& slot : slots_)
-        if (slot->since.load() != 0 && slot->thread.load() == this_thread()) return &slot->label;
+        if (slot->shared.since.load() != 0 && slot->shared.thread.load() == __builtin_thread_pointer())
+            return &slot->label;
     return nullptr;
 }
 
-void Readers::publish(std::unique_ptr<Translation> next,
-                      std::vector<std::shared_ptr<const void>> keep) noexcept {
-    std::unique_ptr<Translation> before(const_cast<Translation*>(current_.exchange(next.release())));
-    before->keep = std::move(keep);
-    const sys::Lock lock(mutex_);
-    before->retired = epoch_.fetch_add(1) + 1;
-    auto* const link = retired_ ? &youngest_->next : &retired_;
-    youngest_ = before.get();
-    *link = std::move(before);
-}
-
-void Readers::reclaim() noexcept {
-    // Without the lock, since memory goes with it; one by one, since a long chain would recurse.
-    for (auto free = take_unseen(); free;) free = std::move(free->next);
-}
-
-std::unique_ptr<Translation> Readers::take_unseen() noexcept {
-    std::unique_ptr<Translation> free;
-    const sys::Lock lock(mutex_);
-    std::uint64_t oldest = ~std::uint64_t{0};
-    for (const auto& slot : slots_)
-        if (const std::uint64_t since = slot->since.load(); since != 0) oldest = std::min(oldest, since);
-    auto* end = &free;
-    while (retired_ && retired_->retired <= oldest) {
-        *end = std::move(retired_);
-        retired_ = std::move((*end)->next);
-        end = &(*end)->next;
+void Readers::insert(const Interval& interval) {
+    if (!interval.address()) return;
+    forward_.insert(interval.range, address_of(interval) - interval.range.first.value);
+    try {
+        reverse_.insert(address_of(interval), interval.range);
+    } catch (...) {
+        forward_.erase(interval.range);
+        throw;
     }
-    return free;
 }
 
-Result<void> Readers::wait_for_readers(Deadline deadline) const {
+void Readers::show(const Interval& interval) noexcept {
+    if (!interval.address()) return;
+    forward_.show(interval.range, static_cast<unsigned>(interval.access));
+    reverse_.show(address_of(interval), interval.range, true);
+}
+
+void Readers::hide(const Interval& interval) noexcept {
+    if (!interval.address()) return;
+    forward_.show(interval.range, 0);
+    reverse_.show(address_of(interval), interval.range, false);
+}
+
+void Readers::cut(const Interval& interval) {
+    if (!interval.address()) return;
+    forward_.cut(interval.range.first.value);
+    forward_.cut(interval.range.last.value + 1);
+    reverse_.cut(address_of(interval), interval.range.first);
+    reverse_.cut(address_of(interval) + interval.length(), interval.range.last + 1);
+}
+
+void Readers::erase(const Interval& interval) noexcept {
+    if (!interval.address()) return;
+    forward_.erase(interval.range);
+    reverse_.erase(address_of(interval), interval.range);
+}
+
+void Readers::retire(std::unique_ptr<Retired> retired) noexcept {
+    if (retired) retired->tables = PageMap::join(forward_.take_unlinked(), reverse_.take_unlinked());
+    const sys::Lock lock(mutex_);
+    const std::uint64_t epoch = epoch_.fetch_add(1) + 1;
+    if (!retired) return;
+    retired->epoch = epoch;
+    has_retired_ = true;
+    auto* const link = retired_ ? &youngest_->next : &retired_;
+    youngest_ = retired.get();
+    *link = std::move(retired);
+}
+
+void Readers::free_unlinked() noexcept {
+    pool_.give_back(forward_.take_unlinked());
+    pool_.give_back(reverse_.take_unlinked());
+}
+
+// After it, each reader is seen in its slot, or sees what was retired before. Returns the epoch of that.
+std::uint64_t Readers::fence() noexcept {
     const std::uint64_t now = epoch_.load();
+    if (has_membarrier_) (void)membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED);
+    const sys::Lock lock(mutex_);
+    fenced_ = std::max(fenced_, now);
+    return now;
+}
+
+Result<void> Readers::wait_for_readers(Deadline deadline) {
+    if (!any()) return {};
+    const std::uint64_t now = fence();
     auto pause = std::chrono::microseconds(1);
     for (std::size_t next = 0;;) {
-        const ReaderSlot* slot = nullptr;
+        const Slot* slot = nullptr;
         {
             const sys::Lock lock(mutex_);
             if (next == slots_.size()) return {};
             slot = slots_[next].get();
         }
-        const std::uint64_t since = slot->since.load();
+        const std::uint64_t since = slot->shared.since.load();
         if (since == 0 || since >= now) {
             ++next;
             continue;
@@ -133,6 +165,36 @@ Result<void> Readers::wait_for_readers(Deadline deadline) const {
     }
 }
 
+void Readers::reclaim() noexcept {
+    if (!has_retired_) return;
+    bool unfenced = false;
+    {
+        const sys::Lock lock(mutex_);
+        unfenced = retired_ && youngest_->epoch > fenced_;
+    }
+    if (unfenced) (void)fence();
+    // Without the lock, since memory goes with it; one by one, since a long chain would recurse.
+    for (auto free = take_unseen(); free; free = std::move(free->next)) pool_.give_back(free->tables);
+}
+
+std::unique_ptr<Readers::Retired> Readers::take_unseen() noexcept {
+    std::unique_ptr<Retired> free;
+    const sys::Lock lock(mutex_);
+    if (!retired_) return free;
+    std::uint64_t unseen = fenced_;
+    for (const auto& slot : slots_)
+        if (const std::uint64_t since = slot->shared.since.load(); since != 0)
+            unseen = std::min(unseen, since);
+    auto* end = &free;
+    while (retired_ && retired_->epoch <= unseen) {
+        *end = std::move(retired_);
+        retired_ = std::move((*end)->next);
+        end = &(*end)->next;
+    }
+    has_retired_ = retired_ != nullptr;
+    return free;
+}
+
 Reader::Reader(std::shared_ptr<Readers> readers, ReaderSlot* slot) noexcept
     : readers_(std::move(readers)), slot_(slot) {}
 Reader::Reader(Reader&& other) noexcept : readers_(std::move(other.readers_)), slot_(other.slot_) {}
@@ -147,48 +209,40 @@ Reader::~Reader() {
     if (readers_) readers_->give_back(slot_);
 }
 
-Guard Reader::enter() & noexcept {
-    if (slot_->depth++ == 0) {
-        slot_->thread.store(this_thread(), std::memory_order_relaxed);
-        slot_->since.exchange(slot_->epoch->load());
-        slot_->seen = slot_->current->load();
+// How many bytes from `iova` on lie side by side, of which `here` are known to.
+std::uint64_t Guard::extend(Iova iova, std::uint64_t here, std::uint64_t length, PageRadix::Entry difference,
+                            PageRadix::Entry wanted) const noexcept {
+    while (here < length) {
+        const std::uint64_t next = iova.value + here;
+        if (next < iova.value) return here;  // past the end of all addresses
+        const PageRadix::Found found = slot_->forward.find(next);
+        if ((found.entry & wanted) != wanted || (found.entry & PageRadix::kDifference) != difference)
+            return here;
+        here += found.last_of(next) - next + 1;
     }
-    return Guard(slot_, slot_->seen);
+    return length;
 }
 
-Guard::Guard(Guard&& other) noexcept
-    : slot_(std::exchange(other.slot_, nullptr)), translation_(other.translation_) {}
-
-Guard::~Guard() {
-    if (slot_ && --slot_->depth == 0) slot_->since.store(0, std::memory_order_release);
-}
-
-std::span<std::byte> Guard::translate(Iova iova, std::uint64_t length, Access access) const noexcept {
-    const auto& entries = translation_->by_iova;
-    const auto after =
-        std::ranges::upper_bound(entries, iova, {}, [](const auto& entry) { return entry.range.first; });
-    if (after == entries.begin()) return {};
-    const auto& entry = *std::prev(after);
-    const bool allowed =
-        (!may_read(access) || may_read(entry.access)) && (!may_write(access) || may_write(entry.access));
-    if (!entry.range.contains(iova) || !allowed) return {};
-    const std::uint64_t offset = iova - entry.range.first;
-    return {entry.address + offset, std::min(length, entry.range.length() - offset)};
+bool Guard::translate(Iova iova, std::uint64_t length, Access access,
+                      std::vector<std::span<std::byte>>& pieces) const {
+    while (length != 0) {
+        const auto piece = translate(iova, length, access);
+        if (piece.empty()) return false;
+        pieces.push_back(piece);
+        length -= piece.size();
+        iova = iova + piece.size();
+    }
+    return true;
 }
 
 void Guard::reverse(const void* address, std::uint64_t length, std::vector<Iova>& iovas) const {
-    const auto* const wanted = static_cast<const std::byte*>(address);
-    const auto& entries = translation_->by_address;
-    const std::size_t found = iovas.size();
-    for (auto it = std::ranges::upper_bound(entries, wanted, {}, &Translation::Entry::address);
-         it != entries.begin();) {
-        --it;
-        const auto offset = static_cast<std::uint64_t>(wanted - it->address);
-        if (offset >= translation_->longest) break;
-        if (offset < it->range.length() && length <= it->range.length() - offset)
-            iovas.push_back(it->range.first + offset);
-    }
-    std::sort(iovas.begin() + static_cast<std::ptrdiff_t>(found), iovas.end());
+    const auto first = reinterpret_cast<std::uintptr_t>(address);
+    if (length != 0 && first + (length - 1) >= first) slot_->reverse.find(first, first + (length - 1), iovas);
+}
+
+std::optional<Iova> Guard::search(std::uint64_t first, std::uint64_t length) const noexcept {
+    if (length == 0 || first + (length - 1) < first) return std::nullopt;
+    return slot_->reverse.find_one(first, first + (length - 1));
 }
 
 }  // namespace iommufd::inline v0_1::dma

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //
-// How readers never wait: they read an immutable Translation, and say in a slot of their own since when.
+// How readers never wait: they walk trees that change under them, and say in a slot of their own since when.
 //
-//     reader: slot.since = epoch (read-modify-write); translation = current
-//     writer: current = new; ++epoch; wait until every slot is idle or says the new epoch; free the old
+//     reader: slot.since = epoch;                                            walk
+//     writer: take out what is to go; ++epoch; membarrier; wait until every slot is idle or says the new epoch; free it
 //
-// Both sides are sequentially consistent: either the writer sees the slot, or the reader sees the new
-// translation.
+// The membarrier makes every reader either be seen in its slot, or see what was taken out; so the reader needs no fence.
 #pragma once
 
 #include <atomic>
@@ -16,55 +15,30 @@
 #include <string>
 #include <vector>
 
+#include "dma/intervals.hpp"
+#include "dma/reverse_map.hpp"
 #include "iommufd/dma/reader.hpp"
 #include "iommufd/error/result.hpp"
 #include "sys/mutex.hpp"
 
 namespace iommufd::inline v0_1::dma {
 
-// What is mapped at one moment.
-struct Translation {
-    struct Entry {
-        Range range;
-        std::byte* address;
-        Access access;
-    };
-    std::vector<Entry> by_iova;
-    std::vector<Entry> by_address;  // the same, in the order of their addresses
-    std::uint64_t longest = 0;      // entry: how far back one that overlaps an address can start
-
-    // Once it is replaced: since which epoch, and what must live until no reader sees it any more.
-    std::uint64_t retired = 0;
-    std::vector<std::shared_ptr<const void>> keep;
-    std::unique_ptr<Translation> next;
-
-    // Makes room, so that filling it can't fail.
-    void reserve(std::size_t entries);
-    void clear() noexcept;
-    void add(const Entry& entry) noexcept;  // in the order of IOVAs
-    void finish() noexcept;
-};
-
-struct ReaderSlot {
-    explicit ReaderSlot(std::string_view name) : label(name) {}
-
-    alignas(64) std::atomic<std::uint64_t> since = 0;  // the epoch of the oldest guard; 0: idle
-    std::atomic<const void*> thread = nullptr;         // which thread holds it
-    const std::atomic<const Translation*>* current = nullptr;
-    const std::atomic<std::uint64_t>* epoch = nullptr;
-    const Translation* seen = nullptr;  // by the oldest guard
-    unsigned depth = 0;
-    std::string label;
-    bool taken = true;  // by a Reader; the mutex of Readers guards it
-
-    // Not while a guard has outlived its Reader.
-    bool is_free() const noexcept { return !taken && since.load() == 0; }
-};
-
 using Deadline = std::optional<std::chrono::steady_clock::time_point>;
 
 class Readers : public std::enable_shared_from_this<Readers> {
 public:
+    // What was taken out, with the memory that guards may still look at.
+    struct Retired {
+        Intervals::Map intervals;
+        PageRadix::Table* tables = nullptr;
+        std::uint64_t epoch = 0;
+        std::unique_ptr<Retired> next;
+
+        Retired() = default;
+        Retired(const Retired&) = delete;
+        Retired& operator=(const Retired&) = delete;
+    };
+
     Readers();
     Readers(const Readers&) = delete;
     Readers& operator=(const Readers&) = delete;
@@ -75,23 +49,50 @@ public:
 
     // The label of a guard that the calling thread holds, if it does.
     const std::string* held_by_this_thread() const noexcept;
+    // Whether anybody could see anything.
+    bool any() const noexcept { return taken_.load(std::memory_order_acquire) != 0; }
 
-    // Makes `next` current. The one before, and with it `keep`, lives until no reader sees it any more.
-    void publish(std::unique_ptr<Translation> next, std::vector<std::shared_ptr<const void>> keep) noexcept;
-    // Waits until no guard is left that entered before the last publish(). ETIMEDOUT, naming the reader.
-    Result<void> wait_for_readers(Deadline deadline) const;
+    // What readers see. One changes it at a time: the Space's mutex sees to that.
+    void insert(const Interval& interval);  // unseen yet; throws bad_alloc, and then nothing has changed
+    void show(const Interval& interval) noexcept;
+    void hide(const Interval& interval) noexcept;
+    void cut(const Interval& interval);  // makes blocks end where it does; throws bad_alloc
+    void erase(const Interval& interval) noexcept;
+
+    // Takes over what was erased, until no guard is left that entered before. Null: the caller waits for that.
+    void retire(std::unique_ptr<Retired> retired) noexcept;
+    // The same where nobody could see it: free now.
+    void free_unlinked() noexcept;
+    // Waits until no guard is left that entered before the last retire(). ETIMEDOUT, naming the reader.
+    Result<void> wait_for_readers(Deadline deadline);
     // Frees what no reader sees any more.
     void reclaim() noexcept;
 
 private:
-    std::unique_ptr<Translation> take_unseen() noexcept;
+    struct Slot {
+        ReaderSlot shared;
+        std::string label;
+        bool taken = false;  // by a Reader
 
-    std::atomic<const Translation*> current_;
+        // Not while a guard has outlived its Reader.
+        bool is_free() const noexcept { return !taken && shared.since.load() == 0; }
+    };
+
+    std::uint64_t fence() noexcept;
+    std::unique_ptr<Retired> take_unseen() noexcept;
+
+    TablePool pool_;
+    PageMap forward_{pool_};
+    ReverseMap reverse_{pool_};
     std::atomic<std::uint64_t> epoch_ = 1;
+    std::atomic<std::size_t> taken_ = 0;  // slots that are taken, or were when a guard was there
+    std::atomic<bool> has_retired_ = false;
+    const bool has_membarrier_;
     mutable sys::Mutex mutex_;
-    std::vector<std::unique_ptr<ReaderSlot>> slots_ IOMMUFD_GUARDED_BY(mutex_);  // reused, never freed
-    std::unique_ptr<Translation> retired_ IOMMUFD_GUARDED_BY(mutex_);            // oldest first
-    Translation* youngest_ IOMMUFD_GUARDED_BY(mutex_) = nullptr;                 // of them
+    std::vector<std::unique_ptr<Slot>> slots_ IOMMUFD_GUARDED_BY(mutex_);  // reused, never freed
+    std::unique_ptr<Retired> retired_ IOMMUFD_GUARDED_BY(mutex_);          // oldest first
+    Retired* youngest_ IOMMUFD_GUARDED_BY(mutex_) = nullptr;               // of them
+    std::uint64_t fenced_ IOMMUFD_GUARDED_BY(mutex_) = 0;  // what was retired up to this epoch
 };
 
 }  // namespace iommufd::inline v0_1::dma

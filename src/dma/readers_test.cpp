@@ -83,16 +83,43 @@ TEST_F(ReadersTest, ADeadlineEndsTheWaitNamesTheReaderAndTheMemoryGoesLater) {
     EXPECT_TRUE(node.expired());
 }
 
-TEST_F(ReadersTest, AGuardSeesOneMomentHoweverLongItLasts) {
+TEST_F(ReadersTest, AGuardSeesWhatComesAndGoesAndKeepsWhatItWasGiven) {
     const Memory memory = Memory::memfd(64_KiB).value();
     Reader reader = space_.reader();
     const Guard guard = reader.enter();
-    space_.map(memory, {.iova = kBase}).value().leave();
     EXPECT_TRUE(guard.translate(kBase, 1, Access::read).empty());
+    space_.map(memory, {.iova = kBase}).value().leave();
+    const auto bytes = guard.translate(kBase, 64_KiB, Access::write);
+    ASSERT_EQ(bytes.size(), 64_KiB);
     const Guard nested = reader.enter();
+    std::thread([&] {
+        (void)space_.unmap(*Range::of(kBase, 64_KiB), {.deadline = std::chrono::steady_clock::now()});
+    }).join();
     EXPECT_TRUE(nested.translate(kBase, 1, Access::read).empty());
-    Reader other = space_.reader();
-    EXPECT_FALSE(other.enter().translate(kBase, 1, Access::read).empty());
+    bytes[0] = std::byte{1};
+}
+
+TEST_F(ReadersTest, ARangeThatCrossesMappingsComesInPieces) {
+    const Memory first = Memory::memfd(8_KiB).value();
+    const Memory second = Memory::memfd(16_KiB).value();
+    space_.map(first, {.iova = kBase}).value().leave();
+    space_.map(second, {.iova = kBase + 8_KiB, .length = 8_KiB}).value().leave();
+    space_.map(second, {.iova = kBase + 16_KiB, .offset = 8_KiB}).value().leave();
+    Reader reader = space_.reader();
+    const Guard guard = reader.enter();
+    std::vector<std::span<std::byte>> pieces;
+    EXPECT_TRUE(guard.translate(kBase + 4_KiB, 20_KiB, Access::write, pieces));
+    ASSERT_EQ(pieces.size(), 2U);  // two mappings of memory that lies side by side are one piece
+    EXPECT_EQ(pieces[0].data(), first.data() + 4_KiB);
+    EXPECT_EQ(pieces[0].size(), 4_KiB);
+    EXPECT_EQ(pieces[1].data(), second.data());
+    EXPECT_EQ(pieces[1].size(), 16_KiB);
+    pieces.clear();
+    EXPECT_FALSE(guard.translate(kBase + 12_KiB, 64_KiB, Access::write, pieces));
+    ASSERT_EQ(pieces.size(), 1U);
+    EXPECT_EQ(pieces[0].size(), 12_KiB);
+    EXPECT_EQ(guard.iova_of(second.data() + 12_KiB, 4_KiB), kBase + 20_KiB);
+    EXPECT_EQ(guard.iova_of(second.data() + 12_KiB, 5_KiB), std::nullopt);
 }
 
 TEST_F(ReadersTest, MayOutliveTheSpaceAndSeeWhatTheySawUntilTheirGuardsEnd) {
@@ -104,9 +131,9 @@ TEST_F(ReadersTest, MayOutliveTheSpaceAndSeeWhatTheySawUntilTheirGuardsEnd) {
     Reader reader = space->reader();
     {
         const Guard guard = reader.enter();
-        space.reset();
         const auto bytes = guard.translate(kBase, 16, Access::write);
         ASSERT_EQ(bytes.size(), 16U);
+        space.reset();
         bytes[0] = std::byte{1};  // faults if the memory has gone
         EXPECT_FALSE(node.expired());
     }
@@ -155,13 +182,20 @@ TEST_F(ReadersTest, NeverSeeMemoryThatHasGone) {
 
 TEST_F(ReadersTest, AGuardThatOutlivesItsReaderKeepsTheSlot) {
     const Memory memory = Memory::memfd(64_KiB).value();
-    std::optional<Reader> first = space_.reader("first");
-    const Guard guard = first->enter();
-    first.reset();
     space_.map(memory, {.iova = kBase}).value().leave();
-    Reader second = space_.reader("second");
-    EXPECT_EQ(second.enter().translate(kBase, 16, Access::read).size(), 16U);
-    EXPECT_TRUE(guard.translate(kBase, 16, Access::read).empty());
+    std::thread([&] {
+        std::optional<Reader> first = space_.reader("first");
+        const Guard guard = first->enter();
+        first.reset();
+        std::thread([&] {
+            Reader second = space_.reader("second");
+            (void)second.enter();
+            const auto unmapped =
+                space_.unmap(*Range::of(kBase, 64_KiB), {.deadline = std::chrono::steady_clock::now()});
+            EXPECT_EQ(unmapped.error().code(), ETIMEDOUT);
+            EXPECT_THAT(unmapped.error().line(), HasSubstr("'first'"));
+        }).join();
+    }).join();
 }
 
 TEST_F(ReadersTest, WhatNoGuardSeesIsFreedThoughAnotherGuardIsYounger) {

@@ -36,20 +36,18 @@ SpaceState::SpaceState(Space::Options options, std::optional<Reference> referenc
       backend_(std::move(backend)),
       report_(std::move(report)),
       page_size_(static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE))),
-      readers_(std::make_shared<Readers>()) {}
+      readers_(std::make_shared<Readers>()),
+      last_(std::make_unique<Readers::Retired>()) {}
 
 // Readers may outlive the space: what a guard can see stays until the guard has gone.
 SpaceState::~SpaceState() {
     (void)retry_releases();
-    (void)guarded(Operation::none, [&]() -> Result<void> {
-        std::vector<std::shared_ptr<const void>> keep;
-        auto nothing = std::make_unique<Translation>();
+    {
         const sys::Lock lock(mutex_);
-        keep.reserve(intervals_.all().size());
-        for (const auto& [first, interval] : intervals_.all()) keep.push_back(interval.memory);
-        readers_->publish(std::move(nothing), std::move(keep));
-        return {};
-    });
+        for (const auto& [first, interval] : intervals_.all()) readers_->erase(interval);
+        last_->intervals = std::move(intervals_.all());
+        readers_->retire(std::move(last_));
+    }
     readers_->reclaim();
 }
 

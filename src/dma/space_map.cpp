@@ -77,31 +77,6 @@ SpaceState::SinkPointers SpaceState::sinks_that_take_maps() const {
     return pointers;
 }
 
-// Room for all intervals there are, and for those that the operations in flight may add: one by a map, two by
-// an unmap that cuts at both ends.
-void SpaceState::prepare_publish() {
-    spare_.push_back(std::make_unique<Translation>());
-    try {
-        const std::size_t entries = intervals_.all().size() + 2 * spare_.size();
-        for (const auto& spare : spare_) spare->reserve(entries);
-    } catch (...) {
-        spare_.pop_back();
-        throw;
-    }
-}
-
-void SpaceState::publish(std::vector<std::shared_ptr<const void>> keep) noexcept {
-    auto next = std::move(spare_.back());
-    spare_.pop_back();
-    for (const auto& [first, interval] : intervals_.all())
-        if (interval.phase != Phase::mapping && interval.phase != Phase::stuck && interval.address())
-            next->add({.range = interval.range,
-                       .address = interval.memory->data() + interval.offset,
-                       .access = interval.access});
-    next->finish();
-    readers_->publish(std::move(next), std::move(keep));
-}
-
 Result<Interval> SpaceState::plan(const std::shared_ptr<const Memory::Node>& memory,
                                   const MapOptions& options) const {
     const std::string name = compose("'", memory->label(), "' in '", id_, "'");
@@ -166,13 +141,16 @@ Result<SpaceState::Mapped> SpaceState::map(const std::shared_ptr<const Memory::N
             auto planned = plan(memory, options);
             if (!planned) return planned.error();
             planned->owner = next_ticket_++;
-            prepare_publish();
             auto reserved = intervals_.reserve(std::move(*planned));
-            if (!reserved) {
-                spare_.pop_back();
-                return reserved.error();
-            }
+            if (!reserved) return reserved.error();
             interval = *reserved;
+            if (auto room =
+                    guarded(Operation::ioas_map,
+                            [&]() -> Result<void> { return readers_->insert(*interval), Result<void>(); });
+                !room) {
+                intervals_.drop(*interval);
+                return room.error();
+            }
         }
         std::optional<Error> remains;
         auto mapped = memory->is_dma_buf() ? offer(sinks, *interval) : map_into(sinks, *interval, remains);
@@ -181,15 +159,16 @@ Result<SpaceState::Mapped> SpaceState::map(const std::shared_ptr<const Memory::N
             const sys::Lock lock(mutex_);
             if (mapped) {
                 interval->phase = Phase::settled;
-                publish({});
+                readers_->show(*interval);
             } else {
-                spare_.pop_back();
                 interval->owner = 0;
                 interval->phase = Phase::stuck;
-                if (remains)
+                if (remains) {
                     abandon(*interval, *remains);
-                else
+                } else {
+                    readers_->erase(*interval);
                     intervals_.drop(*interval);
+                }
             }
             changed_.notify_all();
         }

@@ -5,14 +5,14 @@
 // Every change is made in two steps, like the kernel's own: reserve under the mutex, call the kernel without
 // it, publish under it.
 //
-//     map      reserve the interval; sinks, vhost-vdpa first; publish to readers
-//     unmap    mark the intervals; sinks in reverse; publish; wait for readers; free
+//     map      reserve the interval; sinks, vhost-vdpa first; show it to readers
+//     unmap    mark the intervals; sinks in reverse; hide them from readers; wait for those; free
 //     attach   join the sink (maps that begin now go there too); wait for maps that began before; replay;
 //     live
 //     detach   maps that begin now don't go to the sink; wait for those that began before; clear it; forget it
 //
-// A Translation for the publishing is reserved with the interval, so that nothing can fail after the kernel
-// has agreed.
+// What readers will see is built when the interval is reserved, and only shown when the kernel has agreed: so nothing can
+// fail after that.
 //
 // What can't be given back is kept, and tried again by whatever changes the space next: an abandoned interval keeps its
 // memory, and a sink that leaves goes on taking unmaps until it could be cleared, or its device has been closed.
@@ -100,8 +100,6 @@ private:
         IOMMUFD_REQUIRES(mutex_);
     std::vector<Bound> bounds() const IOMMUFD_REQUIRES(mutex_);
     SinkPointers sinks_that_take_maps() const IOMMUFD_REQUIRES(mutex_);
-    void prepare_publish() IOMMUFD_REQUIRES(mutex_);
-    void publish(std::vector<std::shared_ptr<const void>> keep) noexcept IOMMUFD_REQUIRES(mutex_);
 
     // space_unmap.cpp
     SinkPointers sinks_that_take_unmaps() const IOMMUFD_REQUIRES(mutex_);
@@ -141,6 +139,7 @@ private:
     const Report report_;
     const std::uint64_t page_size_;
     const std::shared_ptr<Readers> readers_;
+    std::unique_ptr<Readers::Retired> last_;  // for what is mapped when the space goes
 
     mutable sys::Mutex mutex_;
     sys::Condition changed_;
@@ -148,8 +147,6 @@ private:
     std::vector<Joined> sinks_ IOMMUFD_GUARDED_BY(mutex_);  // vhost-vdpa first, the IOAS last
     std::vector<Device> devices_ IOMMUFD_GUARDED_BY(mutex_);
     std::shared_ptr<IoasSink> ioas_ IOMMUFD_GUARDED_BY(mutex_);
-    // One for each operation that will publish, with room for all intervals.
-    std::vector<std::unique_ptr<Translation>> spare_ IOMMUFD_GUARDED_BY(mutex_);
     std::uint64_t generation_ IOMMUFD_GUARDED_BY(mutex_) = 1;
     std::uint64_t next_ticket_ IOMMUFD_GUARDED_BY(mutex_) = 1;
     bool changing_ IOMMUFD_GUARDED_BY(mutex_) = false;  // an attach or a detach is under way

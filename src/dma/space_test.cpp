@@ -342,8 +342,9 @@ TEST_F(SpaceTest, ARefusalToUnmapLeavesTheMappingAsItWas) {
     Mapping mapping = space_.map(memory_, {.iova = kBase}).value();
     sink->fail_unmap = EBUSY;
     EXPECT_EQ(std::move(mapping).unmap().error().code(), EBUSY);
-    EXPECT_EQ(mapping.state(),
-              MappingState::mapped);  // NOLINT(bugprone-use-after-move): it stays when the call fails
+    const MappingState then =
+        mapping.state();  // NOLINT(bugprone-use-after-move): it stays when the call fails
+    EXPECT_EQ(then, MappingState::mapped);
     sink->fail_unmap = 0;
     EXPECT_TRUE(std::move(mapping).unmap());
 }

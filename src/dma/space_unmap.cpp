@@ -28,8 +28,7 @@ struct SpaceState::Removal {
     };
     SinkPointers sinks;
     std::vector<Entry> entries;
-    std::vector<std::shared_ptr<const void>> keep;  // the memory of what is gone, for readers
-    std::uint64_t removed = 0;                      // bytes
+    std::uint64_t removed = 0;  // bytes
     std::uint64_t remaining = 0;
 
     const Error* failure() const noexcept {
@@ -53,8 +52,8 @@ SpaceState::Removal SpaceState::begin_removal(std::span<Interval* const> interva
     removal.sinks = sinks_that_take_unmaps();
     for (Interval* const interval : intervals)
         removal.entries.push_back({.interval = interval, .failure = std::nullopt});
-    removal.keep.reserve(intervals.size());
-    prepare_publish();
+    for (const Interval* const interval : intervals)
+        if (interval->is_cut) readers_->cut(*interval);
     for (Interval* const interval : intervals) interval->phase = Phase::unmapping;
     return removal;
 }
@@ -78,23 +77,32 @@ void SpaceState::remove(Removal& removal) noexcept {
         }
     }
 
-    const sys::Lock lock(mutex_);
-    for (Removal::Entry& entry : removal.entries) {
-        Interval& interval = *entry.interval;
-        if (!entry.failure) {
-            removal.removed += interval.length();
-            removal.keep.push_back(std::move(interval.memory));
-            intervals_.drop(interval);
-            continue;
+    Intervals::Map gone;
+    {
+        const sys::Lock lock(mutex_);
+        for (Removal::Entry& entry : removal.entries) {
+            Interval& interval = *entry.interval;
+            if (!entry.failure) {
+                removal.removed += interval.length();
+                readers_->erase(interval);
+                gone.insert(intervals_.all().extract(interval.range.first));
+                continue;
+            }
+            removal.remaining += interval.length();
+            interval.phase = entry.then;
+            if (interval.phase == Phase::stuck) readers_->hide(interval);
+            // A live Mapping tries again itself.
+            if (interval.abandoned || (interval.owner == 0 && interval.phase == Phase::stuck))
+                abandon(interval, *entry.failure);
         }
-        removal.remaining += interval.length();
-        interval.phase = entry.then;
-        // A live Mapping tries again itself.
-        if (interval.abandoned || (interval.owner == 0 && interval.phase == Phase::stuck))
-            abandon(interval, *entry.failure);
+        changed_.notify_all();
+        if (!readers_->any()) return readers_->free_unlinked();
+        auto retired = std::unique_ptr<Readers::Retired>(new (std::nothrow) Readers::Retired);
+        if (retired) retired->intervals.swap(gone);
+        readers_->retire(std::move(retired));
     }
-    publish(std::move(removal.keep));
-    changed_.notify_all();
+    // Without memory to keep it for the readers, it stays here until they have gone.
+    if (!gone.empty()) (void)readers_->wait_for_readers(std::nullopt);
 }
 
 Result<std::uint64_t> SpaceState::unmap(Range range, std::uint64_t owner, Deadline deadline) {
@@ -148,7 +156,7 @@ void SpaceState::abandon(std::uint64_t ticket, Range range) noexcept {
         }
     }
     retry_abandoned();
-    if (auto left = abandoned_in(range)) report(Severity::error, std::move(*left));
+    if (auto left = abandoned_in(range)) report(Severity::error, *std::move(left));
     // Who holds a guard must not wait for it: the memory then goes with a later change.
     if (!readers_->held_by_this_thread()) (void)readers_->wait_for_readers(std::nullopt);
     readers_->reclaim();
@@ -156,11 +164,13 @@ void SpaceState::abandon(std::uint64_t ticket, Range range) noexcept {
 
 std::optional<Error> SpaceState::abandoned_in(Range range) const noexcept {
     const sys::Lock lock(mutex_);
-    for (const auto& [first, interval] : intervals_.all())
+    for (const auto& entry : intervals_.all()) {
+        const Interval& interval = entry.second;
         if (interval.range.overlaps(range) && interval.waits_for_retry())
             return failed(interval.failed, interval.code, [&] {
                 return compose("cannot unmap ", interval.describe(), " in '", id_, "' for now");
             });
+    }
     return std::nullopt;
 }
 

@@ -52,10 +52,10 @@ const Segment kWritten{Iova{0x2000}, 512, true};
 TEST_F(VirtqueueTest, LaysOutTheRingAsVirtioAsks) {
     const auto addresses = queue_.addresses();
     EXPECT_EQ(addresses.descriptors, kIova);
-    EXPECT_EQ(addresses.available, kIova + 16 * kSize);
+    EXPECT_EQ(addresses.available, kIova + std::uint64_t{16} * kSize);
     EXPECT_EQ(addresses.used.value % 64, 0U);
     EXPECT_GE(addresses.used - addresses.available, 4U + 2 * kSize + 2);
-    EXPECT_EQ(Virtqueue::bytes_needed(kSize), addresses.used - kIova + 4 + 8 * kSize + 2);
+    EXPECT_EQ(Virtqueue::bytes_needed(kSize), addresses.used - kIova + 4 + std::uint64_t{8} * kSize + 2);
 }
 
 TEST_F(VirtqueueTest, ChainsARequest) {

@@ -91,7 +91,7 @@ TEST(Error, IsMovedWithItsWords) {
     const char* const words = error.what().data();
     const Error moved = std::move(error);
     EXPECT_EQ(moved.what().data(), words);
-    EXPECT_EQ(error.code(), 0);  // NOLINT(bugprone-use-after-move)
+    EXPECT_EQ(error.code(), 0);  // NOLINT(bugprone-use-after-move,clang-analyzer-cplusplus.Move)
 }
 
 TEST(Error, CanBeCopiedAndDroppedInSeveralThreads) {

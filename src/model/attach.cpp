@@ -30,13 +30,11 @@ int Context::attach(std::uint32_t device_id, std::uint32_t& pt_id) {
     auto& device = *objects_.find<BoundDevice>(device_id);
     // Domains come and go only while no map is in flight, in the old IOAS and in the new one.
     while (true) {
-        if (device.hwpt != nullptr && device.hwpt->ioas->iopt.in_flight())
-            quiet_.wait(mutex_);
-        else if (const Ioas* const ioas = objects_.find<Ioas>(pt_id);
-                 ioas != nullptr && ioas->iopt.in_flight())
-            quiet_.wait(mutex_);
-        else
+        const Ioas* const then = objects_.find<Ioas>(pt_id);
+        if ((device.hwpt == nullptr || !device.hwpt->ioas->iopt.in_flight()) &&
+            (then == nullptr || !then->iopt.in_flight()))
             break;
+        quiet_.wait(mutex_);
     }
     Object* const target = objects_.find(pt_id);
     if (target == nullptr) return -ENOENT;

@@ -102,7 +102,7 @@ void Machine::State::add(const DeviceDescription& description) {
     present.push_back({.kind = description.kind, .name = description.name, .node = sysfs::node_of(node)});
 }
 
-Machine::Machine(Description description) : state_(std::make_unique<State>(description)) {}
+Machine::Machine(const Description& description) : state_(std::make_unique<State>(description)) {}
 
 Machine::~Machine() = default;
 

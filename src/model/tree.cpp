@@ -72,7 +72,8 @@ int Tree::resolve(std::string_view path, bool follow, std::string& real) const {
         }
         const auto here = entries_.find(real);
         if (here != entries_.end() && !S_ISDIR(here->second.mode)) return -ENOTDIR;
-        const std::string next = real + '/' + component;
+        std::string next = real;
+        next.append("/").append(component);
         const auto found = entries_.find(next);
         if (found == entries_.end()) return -ENOENT;
         if (S_ISLNK(found->second.mode) && (follow || !pending.empty())) {

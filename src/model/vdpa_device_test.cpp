@@ -102,13 +102,14 @@ public:
     }
     void describe(std::uint16_t index, std::uint64_t iova, std::uint32_t length, std::uint16_t flags,
                   std::uint16_t next) {
-        put(index * 16U, iova);
-        put(index * 16U + 8, length);
-        put(index * 16U + 12, flags);
-        put(index * 16U + 14, next);
+        const std::uint64_t at = index * std::uint64_t{16};
+        put(at, iova);
+        put(at + 8, length);
+        put(at + 12, flags);
+        put(at + 14, next);
     }
     void offer(std::uint16_t head) {
-        put(kAvailable + 4 + next_ % kSize * 2U, head);
+        put(kAvailable + 4 + next_ % kSize * std::uint64_t{2}, head);
         std::atomic_ref(*reinterpret_cast<std::uint16_t*>(memory.bytes() + kAvailable + 2)).store(++next_);
     }
     template <class T>
@@ -117,7 +118,8 @@ public:
     }
     std::uint16_t used() const { return *reinterpret_cast<std::uint16_t*>(memory.bytes() + kUsed + 2); }
     std::uint32_t written() const {
-        return *reinterpret_cast<std::uint32_t*>(memory.bytes() + kUsed + 4 + (used() - 1U) % kSize * 8 + 4);
+        return *reinterpret_cast<std::uint32_t*>(memory.bytes() + kUsed + 4 +
+                                                 (used() - 1U) % kSize * std::uint64_t{8} + 4);
     }
     unsigned char* data() const { return memory.bytes() + kData; }
 

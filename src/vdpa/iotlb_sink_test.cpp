@@ -38,7 +38,7 @@ protected:
     }
     void open_pinning(Device::Options options = {}) {
         kernel_.uses_addresses = false;
-        open(options);
+        open(std::move(options));
     }
 
     dma::Sink& sink() { return *device_->attachable()->sink(); }
@@ -331,10 +331,9 @@ TEST_P(IotlbSinkFaults, NothingIsLostOrLeftWhicheverCallFails) {
         {
             std::optional<Device> device;
             insist([&] {
-                auto opened = Device::open("/dev/vhost-vdpa-0",
-                                           {.kernel = &kernel, .decline = bit(BackendFeature::persist)});
-                if (opened) device.emplace(*std::move(opened));
-                return opened;
+                return Device::open("/dev/vhost-vdpa-0",
+                                    {.kernel = &kernel, .decline = bit(BackendFeature::persist)})
+                    .transform([&](Device&& opened) { device.emplace(std::move(opened)); });
             });
             dma::Sink& sink = *device->attachable()->sink();
             const auto expect = [&](std::uint64_t bytes) {

@@ -9,8 +9,12 @@
 //         guard.reverse(pointer, length, iovas);        all IOVAs: memory may be mapped twice
 //     }
 //
-// unmap() returns when no guard can still see the range; so keep guards short. A thread that unmaps while it
-// holds a guard would wait for itself: it gets EDEADLK.
+// A guard doesn't hold the picture still: what is mapped or unmapped meanwhile is seen by the next call. What it gave out
+// lives until it goes. unmap() returns when no guard can still see the range; so keep guards short. A thread that unmaps
+// while it holds a guard would wait for itself: it gets EDEADLK.
+//
+// Cost: entering and leaving is a store each, translating a walk of three or four levels (page_radix.hpp). Who unmaps pays for
+// it, with a membarrier(2).
 //
 // Threads: a Reader belongs to one thread at a time; its guards to the thread that entered.
 #pragma once
@@ -18,38 +22,87 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "iommufd/core/types.hpp"
+#include "iommufd/dma/page_radix.hpp"
 #include "iommufd/visibility.hpp"
 
 namespace iommufd::inline v0_1::dma {
 
 class Readers;
-struct ReaderSlot;
-struct Translation;
+class ReverseMap;
+
+// What a reader and those who unmap share.
+struct alignas(64) ReaderSlot {
+    std::atomic<std::uint64_t> since = 0;       // the epoch of the oldest guard; 0: none
+    std::atomic<const void*> thread = nullptr;  // which one holds it
+    const bool fences = false;                  // the reader must: there is no membarrier(2)
+    const std::atomic<std::uint64_t>& epoch;
+    const PageRadix& forward;
+    const PageRadix& backward;  // what most of the addresses lead to
+    const ReverseMap& reverse;  // and all
+};
 
 class IOMMUFD_EXPORT Guard {
 public:
-    Guard(Guard&& other) noexcept;
+    Guard(Guard&& other) noexcept
+        : forward_(other.forward_),
+          backward_(other.backward_),
+          slot_(other.slot_),
+          entered_(std::exchange(other.entered_, nullptr)) {}
     Guard& operator=(Guard&&) = delete;
-    ~Guard();
+    ~Guard() {
+        if (entered_) entered_->since.store(0, std::memory_order_release);
+    }
 
-    // The bytes at [iova, iova + length), if one mapping holds them all and allows `access`; else as many
-    // from the start on as one does: none where nothing is mapped or `access` isn't allowed.
-    std::span<std::byte> translate(Iova iova, std::uint64_t length, Access access) const noexcept;
+    // The bytes at [iova, iova + length), if they lie side by side here and `access` is allowed; else as many from the start
+    // on as do: none where nothing is mapped or `access` isn't allowed.
+    [[gnu::always_inline]] std::span<std::byte> translate(Iova iova, std::uint64_t length,
+                                                          Access access) const noexcept {
+        const PageRadix::Found found = forward_->find(iova.value);
+        const PageRadix::Entry wanted = static_cast<PageRadix::Entry>(access) << 1;
+        if ((found.entry & wanted) != wanted) return {};
+        auto* const address =
+            reinterpret_cast<std::byte*>(iova.value + (found.entry & PageRadix::kDifference));
+        const std::uint64_t here = found.last_of(iova.value) - iova.value + 1;
+        return {address, length <= here
+                             ? length
+                             : extend(iova, here, length, found.entry & PageRadix::kDifference, wanted)};
+    }
 
-    // Appends every IOVA at which [address, address + length) is mapped, lowest first.
+    // The same in as many pieces as it takes, appended. Whether all of it is mapped, and allows it; else the pieces are those
+    // before the first byte that isn't.
+    bool translate(Iova iova, std::uint64_t length, Access access,
+                   std::vector<std::span<std::byte>>& pieces) const;
+
+    // Appends every IOVA at which all of [address, address + length) is mapped, lowest first.
     void reverse(const void* address, std::uint64_t length, std::vector<Iova>& iovas) const;
+    // One of them: fast.
+    [[gnu::always_inline]] std::optional<Iova> iova_of(const void* address,
+                                                       std::uint64_t length) const noexcept {
+        const auto first = reinterpret_cast<std::uintptr_t>(address);
+        const PageRadix::Found found = backward_->find(first);
+        if ((found.entry & PageRadix::kRights) != 0 && length - 1 <= found.last_of(first) - first)
+            return Iova{first + (found.entry & PageRadix::kDifference)};
+        return search(first, length);
+    }
 
 private:
     friend class Reader;
-    Guard(ReaderSlot* slot, const Translation* translation) noexcept
-        : slot_(slot), translation_(translation) {}
-    ReaderSlot* slot_;
-    const Translation* translation_;
+    Guard(const ReaderSlot* slot, ReaderSlot* entered) noexcept
+        : forward_(&slot->forward), backward_(&slot->backward), slot_(slot), entered_(entered) {}
+    std::uint64_t extend(Iova iova, std::uint64_t here, std::uint64_t length, PageRadix::Entry difference,
+                         PageRadix::Entry wanted) const noexcept;
+    std::optional<Iova> search(std::uint64_t first, std::uint64_t length) const noexcept;
+    const PageRadix* forward_;
+    const PageRadix* backward_;
+    const ReaderSlot* slot_;
+    ReaderSlot* entered_;  // null: within another guard of the same reader
 };
 
 class IOMMUFD_EXPORT Reader {
@@ -59,7 +112,19 @@ public:
     ~Reader();
 
     // Wait-free. Guards of one reader may nest; they then end in reverse order.
-    Guard enter() & noexcept;
+    Guard enter() & noexcept {
+        ReaderSlot& slot = *slot_;
+        if (slot.since.load(std::memory_order_relaxed) != 0) return {&slot, nullptr};
+        slot.thread.store(__builtin_thread_pointer(), std::memory_order_relaxed);
+        const std::uint64_t now = slot.epoch.load(std::memory_order_acquire);
+        if (slot.fences) {
+            slot.since.exchange(now);
+        } else {
+            slot.since.store(now, std::memory_order_relaxed);
+            std::atomic_signal_fence(std::memory_order_seq_cst);  // the writer's membarrier does the rest
+        }
+        return {&slot, &slot};
+    }
     Guard enter() && = delete;  // the guard would outlive its reader
 
 private:

@@ -113,7 +113,7 @@ struct Leaks {
 class IOMMUFD_EXPORT Machine {
 public:
     // Throws std::bad_alloc or std::system_error where the process has no memory, thread or descriptor.
-    explicit Machine(Description description = everything());
+    explicit Machine(const Description& description = everything());
     ~Machine();
     Machine(const Machine&) = delete;
     Machine& operator=(const Machine&) = delete;
