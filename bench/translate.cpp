@@ -197,14 +197,19 @@ void chain(benchmark::State& state) {
     state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(keys.size()));
 }
 
-void protection(benchmark::State& state) {
-    const Scene& scene = Scene::of(4096);
-    for (auto _ : state) {
-        const dma::Guard guard = scene.reader.enter();
-        benchmark::DoNotOptimize(&guard);
+// Entering and leaving for each look-up, beside one guard for all.
+struct OursGuarded {
+    explicit OursGuarded(const Scene& scene) : reader(scene.reader) {}
+    std::uint64_t forward(std::uint64_t iova) const {
+        const dma::Guard guard = reader.enter();
+        return reinterpret_cast<std::uintptr_t>(guard.translate(Iova{iova}, 64, Access::read).data());
     }
-}
-BENCHMARK(protection);
+    std::uint64_t back(std::uint64_t address) const {
+        const dma::Guard guard = reader.enter();
+        return guard.iova_of(reinterpret_cast<void*>(address), 64).value_or(Iova{0}).value;
+    }
+    dma::Reader& reader;
+};
 
 #define SIZES Arg(16)->Arg(256)->Arg(4096)->Arg(65536)->Arg(1000000)
 #define STRUCTURE(structure)                          \
@@ -213,6 +218,7 @@ BENCHMARK(protection);
     BENCHMARK(chain<structure, Forward>)->SIZES;
 
 STRUCTURE(Ours)
+STRUCTURE(OursGuarded)
 STRUCTURE(StdMap)
 STRUCTURE(Btree)
 STRUCTURE(Glib)

@@ -81,11 +81,11 @@ Result<void> Intervals::check_cut(const Interval& interval, Range range) const {
         "unmap whole mappings, or map with a granule");
 }
 
-Result<std::vector<Interval*>> Intervals::select(Range range, std::uint64_t owner) noexcept {
+Result<Interval*> Intervals::select(Range range, std::uint64_t owner) noexcept {
     return guarded(Operation::ioas_unmap, [&] { return try_select(range, owner); });
 }
 
-Result<std::vector<Interval*>> Intervals::try_select(Range range, std::uint64_t owner) {
+Result<Interval*> Intervals::try_select(Range range, std::uint64_t owner) {
     const auto first = at_or_after(range.first);
     for (auto it = first; it != map_.end() && it->second.range.first <= range.last; ++it) {
         const Interval& interval = it->second;
@@ -109,9 +109,13 @@ Result<std::vector<Interval*>> Intervals::try_select(Range range, std::uint64_t 
     const auto tail = at_or_after(range.last);
     if (tail != map_.end() && tail->second.range.first <= range.last && tail->second.range.last > range.last)
         split(tail, range.last + 1);
-    std::vector<Interval*> found;
-    for (auto it = at_or_after(range.first); it != map_.end() && it->second.range.first <= range.last; ++it)
-        found.push_back(&it->second);
+    Interval* found = nullptr;
+    auto* last = &found;
+    for (auto it = at_or_after(range.first); it != map_.end() && it->second.range.first <= range.last; ++it) {
+        *last = &it->second;
+        last = &it->second.next;
+        *last = nullptr;
+    }
     return found;
 }
 

@@ -11,9 +11,9 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "dma/memory_node.hpp"
 #include "iommufd/dma/sink.hpp"
@@ -40,11 +40,12 @@ struct Interval {
     std::uint64_t owner;       // the ticket of the live Mapping that owns it; 0: the space
     std::uint64_t generation;  // counts reservations: what came before an attach, and what after
     Phase phase;
-    bool is_cut = false;                 // its ends may lie within what readers see as one block
-    bool unreached = false;              // a dma-buf that a sink did without
-    bool abandoned = false;              // nobody's any more: whoever changes the space next unmaps it
-    Operation failed = Operation::none;  // the call that last failed to unmap it
-    int code = 0;                        // its errno
+    Phase then = Phase::stuck;     // after a failure to unmap it
+    bool is_cut = false;           // its ends may lie within what readers see as one block
+    bool unreached = false;        // a dma-buf that a sink did without
+    bool abandoned = false;        // nobody's any more: whoever changes the space next unmaps it
+    std::optional<Error> failure;  // why it could not be unmapped
+    Interval* next = nullptr;      // of those that are on their way out together
 
     std::uint64_t length() const noexcept { return range.length(); }
     // Nobody's, and nothing is being done with it.
@@ -78,14 +79,15 @@ public:
     // The intervals that lie in the range, which it may cut at granules only: then they are split.
     //   ENOENT: nothing is there. EINVAL: it would split one. EBUSY: an operation is in flight on one, or it
     //   belongs to a live Mapping other than `owner`.
-    Result<std::vector<Interval*>> select(Range range, std::uint64_t owner) noexcept;
+    // Returns the first, chained by `next`.
+    Result<Interval*> select(Range range, std::uint64_t owner) noexcept;
 
     // The first interval that ends at or after `address`.
     Map::iterator at_or_after(Iova address) noexcept;
 
 private:
     Result<Interval*> try_reserve(Interval interval);
-    Result<std::vector<Interval*>> try_select(Range range, std::uint64_t owner);
+    Result<Interval*> try_select(Range range, std::uint64_t owner);
     Result<void> check_cut(const Interval& interval, Range range) const;
     void split(Map::iterator where, Iova at);
 

@@ -60,10 +60,8 @@ void SpaceState::report(Severity severity, Error error) noexcept {
 
 Limits SpaceState::limits() const {
     const sys::Lock lock(mutex_);
-    const std::vector<Bound> all = bounds();
-    std::uint64_t alignment = page_size_;
-    for (const Bound& bound : all) alignment = std::max(alignment, bound.alignment);
-    return {.ranges = common_ranges(all), .alignment = alignment};
+    const Company& together = *company();
+    return {.ranges = together.ranges, .alignment = together.alignment};
 }
 
 std::vector<MappingInfo> SpaceState::mappings() const {

@@ -102,12 +102,16 @@ Result<void> SpaceState::refresh_bound(const SinkPointer& sink) {
     if (!limits) return limits.error();
     Bound bound = bound_of(*sink, std::move(*limits));
     const sys::Lock lock(mutex_);
-    if (Joined* const joined = find(*sink)) joined->bound = std::move(bound);
+    if (Joined* const joined = find(*sink)) {
+        joined->bound = std::move(bound);
+        company_ = nullptr;
+    }
     return {};
 }
 
 void SpaceState::remove_device(const Attachable& device) noexcept {
     const sys::Lock lock(mutex_);
+    company_ = nullptr;
     std::erase_if(devices_, [&](const Device& entry) { return entry.device.get() == &device; });
 }
 
@@ -117,6 +121,7 @@ bool SpaceState::begin_to_leave(const Sink& sink) noexcept {
     Joined* const joined = find(sink);
     if (!joined) return false;
     joined->leaving = true;
+    company_ = nullptr;
     for (auto& [first, interval] : intervals_.all())
         if (interval.phase == Phase::attaching) interval.phase = Phase::settled;
     changed_.notify_all();
@@ -126,6 +131,7 @@ bool SpaceState::begin_to_leave(const Sink& sink) noexcept {
 
 void SpaceState::forget(const Sink& sink) noexcept {
     const sys::Lock lock(mutex_);
+    company_ = nullptr;
     if (const Joined* const joined = find(sink)) sinks_.erase(sinks_.begin() + (joined - sinks_.data()));
 }
 
@@ -178,6 +184,7 @@ Result<void> SpaceState::replay(const SinkPointer& sink, const Bound& sink_bound
         // so it comes first, and the IOAS last.
         const bool last = device->iommu_device() != nullptr;
         Joined joined{.sink = sink, .device = last ? nullptr : device, .bound = sink_bound};
+        company_ = nullptr;
         sinks_.insert(last ? sinks_.end() : sinks_.begin(), std::move(joined));
         devices_.push_back({.device = device, .bound = device_bound});
         wait_for_older(++generation_);
@@ -236,6 +243,7 @@ Result<void> SpaceState::attach_further(const std::shared_ptr<Attachable>& devic
         sink = ioas_;
         Device entry{.device = device, .bound = bound_of(*device)};
         if (auto fits = check_all(entry.bound, device->name()); !fits) return fits;
+        company_ = nullptr;
         devices_.push_back(std::move(entry));  // from here on, maps keep within what it reaches
     }
     IommuDevice& iommu_device = *device->iommu_device();
@@ -357,8 +365,8 @@ std::vector<NotReleased> SpaceState::not_released() const {
     for (const auto& [first, interval] : intervals_.all())
         if (interval.phase == Phase::stuck || interval.waits_for_retry())
             list.push_back({.object = compose(interval.describe(), " in '", id_, "'"),
-                            .operation = interval.failed,
-                            .code = interval.code});
+                            .operation = interval.failure->operation(),
+                            .code = interval.failure->code()});
     for (const Joined& joined : sinks_)
         if (joined.leaving && joined.failed != Operation::none && !joined.sink.expired())
             list.push_back({.object = compose("what '", id_, "' had mapped in ", joined.bound.who),

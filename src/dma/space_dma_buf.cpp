@@ -43,7 +43,7 @@ Result<void> SpaceState::offer(std::span<const SinkPointer> sinks, Interval& int
 
 Result<void> SpaceState::remap(std::uint64_t ticket, Range range) {
     return guarded(Operation::ioas_map_file, [&]() -> Result<void> {
-        SinkPointers sinks;
+        std::shared_ptr<const Company> company;
         Interval* interval = nullptr;
         {
             const sys::Lock lock(mutex_);
@@ -58,13 +58,13 @@ Result<void> SpaceState::remap(std::uint64_t ticket, Range range) {
                                       compose("it is ", name(found->second.phase)),
                                       "wait for that to end, and try again");
             interval = &found->second;
-            sinks = sinks_that_take_maps();
+            company = this->company();
             interval->phase = Phase::mapping;
             interval->generation = generation_;
         }
         interval->unreached = false;
         Result<void> mapped;
-        for (const SinkPointer& sink : sinks) {
+        for (const SinkPointer& sink : company->sinks) {
             if (auto remains = remove_from(*sink, range)) {
                 mapped = std::move(*remains);
                 interval->unreached = true;

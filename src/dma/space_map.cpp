@@ -54,10 +54,6 @@ Result<void> map_into(std::span<const std::shared_ptr<Sink>> sinks, const Interv
     return *failure;
 }
 
-Error cannot_map(std::string_view what, int code, std::string cause, std::string next_step) {
-    return Error::refused(code, compose("cannot map ", what), std::move(cause), std::move(next_step));
-}
-
 }  // namespace
 
 std::vector<Bound> SpaceState::bounds() const {
@@ -69,29 +65,44 @@ std::vector<Bound> SpaceState::bounds() const {
     return bounds;
 }
 
-SpaceState::SinkPointers SpaceState::sinks_that_take_maps() const {
+// Throws bad_alloc.
+const std::shared_ptr<const SpaceState::Company>& SpaceState::company() const {
+    if (company_) return company_;
+    auto made = std::make_shared<Company>();
+    const std::vector<Bound> all = bounds();
+    made->ranges = common_ranges(all);
+    made->alignment = page_size_;
+    for (const Bound& bound : all) made->alignment = std::max(made->alignment, bound.alignment);
+    for (const Joined& joined : sinks_) {
+        made->some_leave |= joined.leaving;
+        if (!joined.leaving) made->sinks.push_back(joined.sink.lock());
+    }
+    return company_ = std::move(made);
+}
+
+SpaceState::SinkPointers SpaceState::leaving_sinks() const {
     SinkPointers pointers;
-    pointers.reserve(sinks_.size());
     for (const Joined& joined : sinks_)
-        if (!joined.leaving) pointers.push_back(joined.sink.lock());
+        if (auto sink = joined.sink.lock(); sink && joined.leaving) pointers.push_back(std::move(sink));
     return pointers;
 }
 
 Result<Interval> SpaceState::plan(const std::shared_ptr<const Memory::Node>& memory,
-                                  const MapOptions& options) const {
-    const std::string name = compose("'", memory->label(), "' in '", id_, "'");
+                                  const MapOptions& options, const Company& company) const {
+    const auto refuse = [&](int code, std::string cause, std::string next_step) {
+        return Error::refused(code, compose("cannot map '", memory->label(), "' in '", id_, "'"),
+                              std::move(cause), std::move(next_step));
+    };
     const std::uint64_t length = options.length != 0 ? options.length : memory->size() - options.offset;
     if (options.offset >= memory->size() || length > memory->size() - options.offset)
-        return cannot_map(
-            name, EINVAL,
+        return refuse(
+            EINVAL,
             compose(Hex{options.offset}, "+", Hex{length}, " is not within its ", size_text(memory->size())),
             "give an offset and a length within the memory");
     if (may_write(options.access) && memory->is_read_only())
-        return cannot_map(name, EACCES, "devices are to write to it, but it is read-only", "map it readonly");
+        return refuse(EACCES, "devices are to write to it, but it is read-only", "map it readonly");
 
-    const std::vector<Bound> all = bounds();
-    std::uint64_t alignment = page_size_;
-    for (const Bound& bound : all) alignment = std::max(alignment, bound.alignment);
+    const std::uint64_t alignment = company.alignment;
     // (A dma-buf is aligned as its offset is.)
     const auto address = reinterpret_cast<std::uintptr_t>(memory->data()) + options.offset;
     // A caller knows the offset, and may not know the address.
@@ -100,23 +111,22 @@ Result<Interval> SpaceState::plan(const std::shared_ptr<const Memory::Node>& mem
          {std::pair(by_offset ? options.offset : address, by_offset ? "offset" : "address"),
           std::pair(length, "size"), std::pair(options.granule, "granule"),
           std::pair(options.iova.value_or(Iova{0}).value, "IOVA")})
-        if (value % alignment != 0)
-            return cannot_map(
-                name, EINVAL,
-                compose("its ", what, " ", Hex{value}, " is no multiple of ", size_text(alignment)),
-                "align address, offset, IOVA and size to that");
+        if ((value & (alignment - 1)) != 0)
+            return refuse(EINVAL,
+                          compose("its ", what, " ", Hex{value}, " is no multiple of ", size_text(alignment)),
+                          "align address, offset, IOVA and size to that");
 
     std::optional<Iova> iova = options.iova;
-    if (!iova) iova = choose_iova(intervals_, common_ranges(all), length, address, alignment);
+    if (!iova) iova = choose_iova(intervals_, company.ranges, length, address, alignment);
     if (!iova)
-        return cannot_map(name, ENOSPC,
-                          compose("no ", size_text(length), " of IOVAs are free that every device reaches"),
-                          "unmap something, or detach the device that reaches least");
+        return refuse(ENOSPC,
+                      compose("no ", size_text(length), " of IOVAs are free that every device reaches"),
+                      "unmap something, or detach the device that reaches least");
     const auto range = Range::of(*iova, length);
     if (!range)
-        return cannot_map(name, EOVERFLOW,
-                          compose(Hex{iova->value}, "+", Hex{length}, " passes the end of all addresses"),
-                          "choose a lower IOVA or a smaller size");
+        return refuse(EOVERFLOW,
+                      compose(Hex{iova->value}, "+", Hex{length}, " passes the end of all addresses"),
+                      "choose a lower IOVA or a smaller size");
     Interval interval{.range = *range,
                       .memory = memory,
                       .offset = options.offset,
@@ -125,7 +135,9 @@ Result<Interval> SpaceState::plan(const std::shared_ptr<const Memory::Node>& mem
                       .owner = 0,
                       .generation = generation_,
                       .phase = Phase::mapping};
-    if (auto within = check_bounds(all, interval); !within) return within.error();
+    const auto holds = [&](const Range& allowed) { return allowed.contains(*range); };
+    if (std::ranges::none_of(company.ranges, holds))
+        if (auto within = check_bounds(bounds(), interval); !within) return within.error();
     return interval;
 }
 
@@ -133,12 +145,12 @@ Result<SpaceState::Mapped> SpaceState::map(const std::shared_ptr<const Memory::N
                                            const MapOptions& options) {
     retry_abandoned();
     return guarded(Operation::ioas_map, [&]() -> Result<Mapped> {
-        SinkPointers sinks;
+        std::shared_ptr<const Company> company;
         Interval* interval = nullptr;
         {
             const sys::Lock lock(mutex_);
-            sinks = sinks_that_take_maps();
-            auto planned = plan(memory, options);
+            company = this->company();
+            auto planned = plan(memory, options, *company);
             if (!planned) return planned.error();
             planned->owner = next_ticket_++;
             auto reserved = intervals_.reserve(std::move(*planned));
@@ -153,7 +165,8 @@ Result<SpaceState::Mapped> SpaceState::map(const std::shared_ptr<const Memory::N
             }
         }
         std::optional<Error> remains;
-        auto mapped = memory->is_dma_buf() ? offer(sinks, *interval) : map_into(sinks, *interval, remains);
+        auto mapped = memory->is_dma_buf() ? offer(company->sinks, *interval)
+                                           : map_into(company->sinks, *interval, remains);
         const Mapped result{.ticket = interval->owner, .range = interval->range};
         {
             const sys::Lock lock(mutex_);

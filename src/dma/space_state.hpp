@@ -81,6 +81,14 @@ private:
         Bound bound;  // by its address lines
     };
 
+    // What all sinks and devices that are there together take, and the sinks that maps go to.
+    struct Company {
+        SinkPointers sinks;
+        std::vector<Range> ranges;
+        std::uint64_t alignment = 1;  // a power of two
+        bool some_leave = false;      // there are others, which take unmaps
+    };
+
     struct Joined {
         std::weak_ptr<Sink> sink;          // its device, or ioas_, keeps it
         std::weak_ptr<Attachable> device;  // whose sink it is; nobody's: the IOAS
@@ -96,14 +104,15 @@ private:
     struct Removal;
 
     // space_map.cpp
-    Result<Interval> plan(const std::shared_ptr<const Memory::Node>& memory, const MapOptions& options) const
-        IOMMUFD_REQUIRES(mutex_);
+    Result<Interval> plan(const std::shared_ptr<const Memory::Node>& memory, const MapOptions& options,
+                          const Company& company) const IOMMUFD_REQUIRES(mutex_);
     std::vector<Bound> bounds() const IOMMUFD_REQUIRES(mutex_);
-    SinkPointers sinks_that_take_maps() const IOMMUFD_REQUIRES(mutex_);
+    const std::shared_ptr<const Company>& company() const IOMMUFD_REQUIRES(mutex_);
+    SinkPointers leaving_sinks() const IOMMUFD_REQUIRES(mutex_);
 
     // space_unmap.cpp
-    SinkPointers sinks_that_take_unmaps() const IOMMUFD_REQUIRES(mutex_);
-    Removal begin_removal(std::span<Interval* const> intervals) IOMMUFD_REQUIRES(mutex_);
+    Removal begin_removal(Interval* intervals) IOMMUFD_REQUIRES(mutex_);
+    static Phase take_out(Interval& interval, const Removal& removal) noexcept;
     void remove(Removal& removal) noexcept;
     void abandon(Interval& interval, const Error& why) noexcept IOMMUFD_REQUIRES(mutex_);
     std::optional<Error> abandoned_in(Range range) const noexcept;
@@ -146,6 +155,8 @@ private:
     Intervals intervals_ IOMMUFD_GUARDED_BY(mutex_);
     std::vector<Joined> sinks_ IOMMUFD_GUARDED_BY(mutex_);  // vhost-vdpa first, the IOAS last
     std::vector<Device> devices_ IOMMUFD_GUARDED_BY(mutex_);
+    // Null after any change of those two.
+    mutable std::shared_ptr<const Company> company_ IOMMUFD_GUARDED_BY(mutex_);
     std::shared_ptr<IoasSink> ioas_ IOMMUFD_GUARDED_BY(mutex_);
     std::uint64_t generation_ IOMMUFD_GUARDED_BY(mutex_) = 1;
     std::uint64_t next_ticket_ IOMMUFD_GUARDED_BY(mutex_) = 1;

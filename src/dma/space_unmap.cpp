@@ -21,79 +21,65 @@ std::optional<Error> remove_from(Sink& sink, Range range) noexcept {
 }
 
 struct SpaceState::Removal {
-    struct Entry {
-        Interval* interval;
-        std::optional<Error> failure;
-        Phase then = Phase::stuck;  // after a failure
-    };
-    SinkPointers sinks;
-    std::vector<Entry> entries;
+    Interval* intervals = nullptr;  // chained
+    std::shared_ptr<const Company> company;
+    SinkPointers leaving;
     std::uint64_t removed = 0;  // bytes
     std::uint64_t remaining = 0;
-
-    const Error* failure() const noexcept {
-        const auto failed =
-            std::ranges::find_if(entries, [](const Entry& entry) { return entry.failure.has_value(); });
-        return failed == entries.end() ? nullptr : &*failed->failure;
-    }
+    std::optional<Error> failure = std::nullopt;
 };
 
-SpaceState::SinkPointers SpaceState::sinks_that_take_unmaps() const {
-    SinkPointers pointers;
-    pointers.reserve(sinks_.size());
-    for (const Joined& joined : sinks_)
-        if (auto sink = joined.sink.lock()) pointers.push_back(std::move(sink));
-    return pointers;
-}
-
 // All that can fail for want of memory: throws bad_alloc, and then nothing has changed.
-SpaceState::Removal SpaceState::begin_removal(std::span<Interval* const> intervals) {
-    Removal removal;
-    removal.sinks = sinks_that_take_unmaps();
-    for (Interval* const interval : intervals)
-        removal.entries.push_back({.interval = interval, .failure = std::nullopt});
-    for (const Interval* const interval : intervals)
+SpaceState::Removal SpaceState::begin_removal(Interval* intervals) {
+    Removal removal{.intervals = intervals, .company = company(), .leaving = {}};
+    if (removal.company->some_leave) removal.leaving = leaving_sinks();
+    for (const Interval* interval = intervals; interval; interval = interval->next)
         if (interval->is_cut) readers_->cut(*interval);
-    for (Interval* const interval : intervals) interval->phase = Phase::unmapping;
+    for (Interval* interval = intervals; interval; interval = interval->next)
+        interval->phase = Phase::unmapping;
     return removal;
 }
 
+// Takes it out of the sinks. Returns the phase that it gets, should that have failed.
+Phase SpaceState::take_out(Interval& interval, const Removal& removal) noexcept {
+    bool untouched = interval.granule == 0;  // of several pieces, some may be gone
+    interval.failure.reset();
+    const auto from = [&](const SinkPointer& sink) {
+        auto error = remove_from(*sink, interval.range);
+        if (!error) return untouched = false;
+        interval.failure = std::move(error);
+        // A refusal before anything was done leaves the mapping as it was.
+        return untouched && (interval.failure->code() == EBUSY || interval.failure->code() == EDEADLK);
+    };
+    for (const SinkPointer& sink : removal.company->sinks | std::views::reverse)
+        if (from(sink)) return Phase::settled;
+    for (const SinkPointer& sink : removal.leaving)
+        if (from(sink)) return Phase::settled;
+    return Phase::stuck;
+}
+
 void SpaceState::remove(Removal& removal) noexcept {
-    for (Removal::Entry& entry : removal.entries) {
-        bool untouched = entry.interval->granule == 0;  // of several pieces, some may be gone
-        for (const SinkPointer& sink : removal.sinks | std::views::reverse) {
-            auto error = remove_from(*sink, entry.interval->range);
-            if (!error) {
-                untouched = false;
-                continue;
-            }
-            // A refusal before anything was done leaves the mapping as it was.
-            const bool refused = untouched && (error->code() == EBUSY || error->code() == EDEADLK);
-            entry.failure = std::move(error);
-            if (refused) {
-                entry.then = Phase::settled;
-                break;
-            }
-        }
-    }
+    for (Interval* interval = removal.intervals; interval; interval = interval->next)
+        interval->then = take_out(*interval, removal);
 
     Intervals::Map gone;
     {
         const sys::Lock lock(mutex_);
-        for (Removal::Entry& entry : removal.entries) {
-            Interval& interval = *entry.interval;
-            if (!entry.failure) {
+        for (Interval* next = removal.intervals; next;) {
+            Interval& interval = *std::exchange(next, next->next);
+            if (!interval.failure) {
                 removal.removed += interval.length();
                 readers_->erase(interval);
-                gone.insert(intervals_.all().extract(interval.range.first));
+                gone.insert(gone.end(), intervals_.all().extract(interval.range.first));
                 continue;
             }
             removal.remaining += interval.length();
-            interval.phase = entry.then;
+            removal.failure = interval.failure;
+            interval.phase = interval.then;
             if (interval.phase == Phase::stuck) readers_->hide(interval);
             // A live Mapping tries again itself.
-            if (interval.abandoned || (interval.owner == 0 && interval.phase == Phase::stuck))
-                abandon(interval, *entry.failure);
+            if (interval.owner == 0 && interval.phase == Phase::stuck) interval.abandoned = true;
+            if (interval.abandoned) has_abandoned_ = true;
         }
         changed_.notify_all();
         if (!readers_->any()) return readers_->free_unlinked();
@@ -111,23 +97,23 @@ Result<std::uint64_t> SpaceState::unmap(Range range, std::uint64_t owner, Deadli
             return Error::refused(
                 EDEADLK, compose("cannot unmap ", Hex{range.first.value}, "+", Hex{range.length()}),
                 compose("this thread holds a guard of reader '", *label, "'"), "let go of the guard first");
-        std::optional<Removal> removal;
+        Removal removal;
         {
             const sys::Lock lock(mutex_);
             auto found = intervals_.select(range, owner);
             if (!found) return found.error();
             removal = begin_removal(*found);
         }
-        remove(*removal);
-        if (!removal->failure()) retry_abandoned();
+        remove(removal);
+        if (!removal.failure) retry_abandoned();
         auto unseen = readers_->wait_for_readers(deadline);
         readers_->reclaim();
-        if (const Error* const failure = removal->failure())
-            return failure->within(compose("of ", Hex{range.first.value}, "+", Hex{range.length()}, " in '",
-                                           id_, "' ", Hex{removal->removed}, " bytes are unmapped and ",
-                                           Hex{removal->remaining}, " remain"));
+        if (removal.failure)
+            return removal.failure->within(
+                compose("of ", Hex{range.first.value}, "+", Hex{range.length()}, " in '", id_, "' ",
+                        Hex{removal.removed}, " bytes are unmapped and ", Hex{removal.remaining}, " remain"));
         if (!unseen) return unseen.error();
-        return removal->removed;
+        return removal.removed;
     });
 }
 
@@ -140,8 +126,7 @@ void SpaceState::leave(std::uint64_t ticket, Range range) noexcept {
 
 void SpaceState::abandon(Interval& interval, const Error& why) noexcept {
     interval.abandoned = true;
-    interval.failed = why.operation();
-    interval.code = why.code();
+    interval.failure = why;
     has_abandoned_ = true;
 }
 
@@ -167,7 +152,7 @@ std::optional<Error> SpaceState::abandoned_in(Range range) const noexcept {
     for (const auto& entry : intervals_.all()) {
         const Interval& interval = entry.second;
         if (interval.range.overlaps(range) && interval.waits_for_retry())
-            return failed(interval.failed, interval.code, [&] {
+            return failed(interval.failure->operation(), interval.failure->code(), [&] {
                 return compose("cannot unmap ", interval.describe(), " in '", id_, "' for now");
             });
     }
@@ -177,24 +162,24 @@ std::optional<Error> SpaceState::abandoned_in(Range range) const noexcept {
 // What is in flight or being replayed just now is left to who has it there.
 void SpaceState::retry_abandoned() noexcept {
     if (!has_abandoned_) return;
-    std::optional<Removal> removal;
+    Removal removal;
     const auto begun = guarded(Operation::ioas_unmap, [&]() -> Result<void> {
         const sys::Lock lock(mutex_);
-        std::vector<Interval*> found;
+        Interval* found = nullptr;
         bool more = false;
         for (auto& [first, interval] : intervals_.all()) {
             if (!interval.abandoned) continue;
             if (interval.waits_for_retry())
-                found.push_back(&interval);
+                interval.next = std::exchange(found, &interval);
             else
                 more = true;
         }
         has_abandoned_ = more;
-        if (!found.empty()) removal = begin_removal(found);
+        if (found) removal = begin_removal(found);
         return {};
     });
     if (!begun) has_abandoned_ = true;
-    if (removal) remove(*removal);
+    if (removal.intervals) remove(removal);
 }
 
 }  // namespace iommufd::inline v0_1::dma
