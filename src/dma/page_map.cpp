@@ -83,6 +83,7 @@ void PageMap::insert(Range range, std::uint64_t difference) {
         }
     } catch (...) {
         // A table for the entry that didn't come to be, and what was inserted before.
+        tidy();
         prune(descend(address), address);
         if (address != range.first.value) erase({range.first, Iova{address - 1}});
         throw;
@@ -105,7 +106,7 @@ void PageMap::each_leaf(Range range, Change&& change) noexcept {
             done = last >= range.last.value;
             address = last + 1;
         } while (!done && path.index(address) != 0);
-        prune(path, start);
+        linger(path, start);
     }
 }
 
@@ -132,6 +133,21 @@ void PageMap::cut(std::uint64_t address) {
         table.used = kEntries;
         descend(address).slot(address).store(entry_of(table), std::memory_order_release);
     }
+}
+
+// Lets the lowest table stay if it has become empty, and the one before go.
+void PageMap::linger(const Path& path, std::uint64_t address) noexcept {
+    if (path.depth == 0 || path.tables[path.depth - 1]->used != 0) return;
+    if (lingering_ != path.tables[path.depth - 1]) tidy();
+    // (It may have been above the other one, and gone with it.)
+    const Path now = descend(address);
+    if (now.depth == 0) return;
+    lingering_ = now.tables[now.depth - 1];
+    lingers_for_ = address;
+}
+
+void PageMap::tidy() noexcept {
+    if (std::exchange(lingering_, nullptr)) prune(descend(lingers_for_), lingers_for_);
 }
 
 // Unlinks the lowest table, if it is empty, and those above that become so.

@@ -9,7 +9,7 @@
 //
 // So what may fail comes before the kernel is asked, and what can't after it has agreed.
 //
-// A table that becomes empty is unlinked, and must stay as it is until no reader can be in it: take_unlinked() hands it over.
+// A table that becomes empty stays for the next insert() there, until another one does: then it is unlinked, and must stay as it is until no reader can be in it: take_unlinked() hands it over.
 //
 // Threads: one changes it at a time.
 #pragma once
@@ -36,6 +36,8 @@ public:
     void cut(std::uint64_t address);
     void erase(Range range) noexcept;
 
+    // Unlinks the one that stays.
+    void tidy() noexcept;
     // A chain by `next`, for the pool.
     Table* take_unlinked() noexcept { return std::exchange(unlinked_, nullptr); }
     static Table* join(Table* chain, Table* other) noexcept;
@@ -72,11 +74,15 @@ private:
     void make_roots(Range range);
     Path descend(std::uint64_t address) const noexcept;
     void prune(Path path, std::uint64_t address) noexcept;
+    void linger(const Path& path, std::uint64_t address) noexcept;
     template <class Change>
     void each_leaf(Range range, Change&& change) noexcept;
 
     TablePool& pool_;
     Table* unlinked_ = nullptr;
+    // The last one that became empty, and what it is for.
+    Table* lingering_ = nullptr;
+    std::uint64_t lingers_for_ = 0;
 };
 
 }  // namespace iommufd::inline v0_1::dma

@@ -38,6 +38,7 @@ protected:
 
     // No table is left.
     bool is_empty() {
+        map_.tidy();
         pool_.give_back(map_.take_unlinked());
         return pool_.out() == 0;
     }
@@ -102,10 +103,16 @@ TEST_F(PageMapTest, ABlockIsCutWhereverARangeIsToEnd) {
     EXPECT_EQ(target(hole.last.value + 1), kTarget + hole.last.value + 1);
 }
 
-TEST_F(PageMapTest, TablesThatBecomeEmptyAreHandedOver) {
+TEST_F(PageMapTest, ATableThatBecomesEmptyStaysUntilAnotherOneDoesAndIsHandedOver) {
     add(pages(5, 1), kTarget);
     add(pages(0x1000, 1), kTarget);
+    add(pages(0x2000, 1), kTarget);
     map_.erase(pages(5, 1));
+    EXPECT_EQ(map_.take_unlinked(), nullptr);
+    add(pages(6, 1), kTarget);
+    map_.erase(pages(6, 1));
+    EXPECT_EQ(map_.take_unlinked(), nullptr);
+    map_.erase(pages(0x2000, 1));
     auto* const unlinked = map_.take_unlinked();
     ASSERT_NE(unlinked, nullptr);
     pool_.give_back(unlinked);
