@@ -24,7 +24,7 @@ done
 step() { printf '== %s (%d:%02d)\n' "$*" $((SECONDS / 60)) $((SECONDS % 60)); }
 
 step "packages"
-scripts/install build test vm
+scripts/install build test bench vm
 vm=yes
 vm/qemu || vm=no
 step "the kernel under test"
@@ -38,7 +38,7 @@ fi
 for preset in asan tsan dev; do
     step "build/$preset"
     cmake --preset $preset -DIOMMUFD_SANITIZER_TREES=$([ $preset = dev ] && echo ON || echo OFF) \
-        -DIOMMUFD_OLD_KERNEL=$old_kernel -DIOMMUFD_TIDY=$tidy >/dev/null
+        -DIOMMUFD_BENCH=ON -DIOMMUFD_OLD_KERNEL=$old_kernel -DIOMMUFD_TIDY=$tidy >/dev/null
     cmake --build --preset $preset
 done
 
