@@ -30,8 +30,7 @@ public:
 
     explicit Scene(std::size_t count)
         : memory(dma::Memory::anonymous(count * kPage).value()),
-          space(dma::Space::without_iommufd({}).value()),
-          reader(space.reader("bench")) {
+          space(dma::Space::without_iommufd({}).value()) {
         std::mt19937_64 random(1);
         for (std::size_t i = 0; i < count; ++i) pages.push_back(i);
         std::ranges::shuffle(pages, random);
@@ -49,20 +48,20 @@ public:
     static constexpr std::size_t kQueries = 1 << 16;
     dma::Memory memory;
     dma::Space space;
-    mutable dma::Reader reader;
     std::vector<std::uint64_t> pages;
     std::vector<std::size_t> queries;  // random indices
 };
 
 // What is compared: forward by IOVA and back by address; each returns 0 for a miss.
 struct Ours {
-    explicit Ours(const Scene& scene) : guard(scene.reader.enter()) {}
+    explicit Ours(const Scene& scene) : reader(scene.space.reader("bench")), guard(reader.enter()) {}
     std::uint64_t forward(std::uint64_t iova) const {
         return reinterpret_cast<std::uintptr_t>(guard.translate(Iova{iova}, 64, Access::read).data());
     }
     std::uint64_t back(std::uint64_t address) const {
         return guard.iova_of(reinterpret_cast<void*>(address), 64).value_or(Iova{0}).value;
     }
+    dma::Reader reader;
     dma::Guard guard;
 };
 
@@ -155,9 +154,8 @@ struct Back {
     }
 };
 
-template <class Structure, class Direction>
-void check(const Structure& structure, const Scene& scene) {
-    const StdMap reference(scene);
+template <class Direction, class Structure>
+void check(const Structure& structure, const StdMap& reference, const Scene& scene) {
     for (const std::size_t index : scene.queries) {
         const std::uint64_t key = Direction::key(scene, index);
         const std::uint64_t hole = key + kPage;
@@ -170,11 +168,24 @@ void check(const Structure& structure, const Scene& scene) {
     }
 }
 
+// Built and checked once.
+template <class Structure>
+const Structure& structure_of(const Scene& scene) {
+    static std::map<const Scene*, std::unique_ptr<Structure>> structures;
+    auto& structure = structures[&scene];
+    if (structure) return *structure;
+    structure = std::make_unique<Structure>(scene);
+    if constexpr (!std::is_same_v<Structure, StdMap>) {
+        check<Forward>(*structure, structure_of<StdMap>(scene), scene);
+        check<Back>(*structure, structure_of<StdMap>(scene), scene);
+    }
+    return *structure;
+}
+
 template <class Structure, class Direction>
 void throughput(benchmark::State& state) {
     const Scene& scene = Scene::of(static_cast<std::size_t>(state.range(0)));
-    const Structure structure(scene);
-    check<Structure, Direction>(structure, scene);
+    const Structure& structure = structure_of<Structure>(scene);
     std::vector<std::uint64_t> keys;
     for (const std::size_t index : scene.queries) keys.push_back(Direction::key(scene, index));
     for (auto _ : state)
@@ -186,7 +197,7 @@ void throughput(benchmark::State& state) {
 template <class Structure, class Direction>
 void chain(benchmark::State& state) {
     const Scene& scene = Scene::of(static_cast<std::size_t>(state.range(0)));
-    const Structure structure(scene);
+    const Structure& structure = structure_of<Structure>(scene);
     std::vector<std::uint64_t> keys;
     for (const std::size_t index : scene.queries) keys.push_back(Direction::key(scene, index));
     for (auto _ : state) {
@@ -199,7 +210,7 @@ void chain(benchmark::State& state) {
 
 // Entering and leaving for each look-up, beside one guard for all.
 struct OursGuarded {
-    explicit OursGuarded(const Scene& scene) : reader(scene.reader) {}
+    explicit OursGuarded(const Scene& scene) : reader(scene.space.reader("bench")) {}
     std::uint64_t forward(std::uint64_t iova) const {
         const dma::Guard guard = reader.enter();
         return reinterpret_cast<std::uintptr_t>(guard.translate(Iova{iova}, 64, Access::read).data());
@@ -208,7 +219,7 @@ struct OursGuarded {
         const dma::Guard guard = reader.enter();
         return guard.iova_of(reinterpret_cast<void*>(address), 64).value_or(Iova{0}).value;
     }
-    dma::Reader& reader;
+    mutable dma::Reader reader;
 };
 
 #define SIZES Arg(16)->Arg(256)->Arg(4096)->Arg(65536)->Arg(1000000)

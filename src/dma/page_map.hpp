@@ -55,6 +55,7 @@ private:
             shift -= kTableBits;
         }
         unsigned index(std::uint64_t address) const noexcept {
+            // NOLINTNEXTLINE(clang-analyzer-core.BitwiseShift): the lowest tables have leaves only
             return static_cast<unsigned>(address >> shift) & ((depth == 0 ? kRootEntries : kEntries) - 1);
         }
         std::atomic<Entry>& slot(std::uint64_t address) const noexcept {

@@ -82,7 +82,7 @@ private:
 // A machine and an open /dev/iommu; whatever a test forgets to close is closed at its end.
 class Bench {
 public:
-    explicit Bench(Description description = everything()) : machine(std::move(description)) {
+    explicit Bench(const Description& description = everything()) : machine(description) {
         iommufd = open("/dev/iommu");
     }
     ~Bench() {
