@@ -20,6 +20,7 @@ namespace {
 
 using namespace std::chrono_literals;
 using dma::Memory;
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using vfio::Device;
 
@@ -99,6 +100,31 @@ TEST_F(VfioDmaTest, NvmeCantReachWhatIsNotMappedAnyMoreAndGoesOn) {
     EXPECT_EQ(std::memcmp(memory_.data() + 1_MiB, before.data(), before.size()), 0);
     EXPECT_TRUE(disk->read(0, kBase + 128_KiB, 4_KiB));
     EXPECT_EQ(std::memcmp(memory_.data() + 64_KiB, memory_.data() + 128_KiB, 4_KiB), 0);
+}
+
+TEST_F(VfioDmaTest, TheObjectStaysWhileItIsUsedAndALaterDeviceGetsTheMappingsBack) {
+    const auto mapped = space_.map(memory_, {.iova = kBase}).value();
+    for (int round = 0; round < 2; ++round) {
+        EXPECT_FALSE(backend_.is_open());
+        EXPECT_EQ(pinned(), 0U);
+        EXPECT_EQ(mapped.state(), dma::MappingState::planned);
+        {
+            const Device device = bind(kEdu);
+            device.set_dma_bits(drivers::Edu::kKind.dma_bits);
+            const auto attached = space_.attach(device).value();
+            const auto refused = std::move(backend_).destroy();
+            EXPECT_EQ(refused.error().code(), EBUSY);
+            EXPECT_THAT(refused.error().line(),
+                        AllOf(HasSubstr("vfio-pci 0000:00:10.0"), HasSubstr("dma-space 'dma0'")));
+            EXPECT_GE(pinned(), memory_.size());
+            auto edu = drivers::Edu::start(device).value();
+            fill(memory_.bytes().first(4_KiB), static_cast<unsigned>(round));
+            ASSERT_TRUE(edu.copy(kBase + 1_MiB, kBase, 4_KiB));
+            EXPECT_EQ(std::memcmp(memory_.data(), memory_.data() + 1_MiB, 4_KiB), 0);
+        }
+        EXPECT_FALSE(backend_.is_open());
+        EXPECT_EQ(pinned(), 0U);
+    }
 }
 
 TEST_F(VfioDmaTest, TwoDevicesShareOneSpaceAndOnePageTable) {
