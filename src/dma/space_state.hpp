@@ -114,6 +114,7 @@ private:
     Removal begin_removal(Interval* intervals) IOMMUFD_REQUIRES(mutex_);
     static Phase take_out(Interval& interval, const Removal& removal) noexcept;
     void remove(Removal& removal) noexcept;
+    Interval* wait_for_own(std::uint64_t ticket, Range range) noexcept IOMMUFD_REQUIRES(mutex_);
     void abandon(Interval& interval, const Error& why) noexcept IOMMUFD_REQUIRES(mutex_);
     std::optional<Error> abandoned_in(Range range) const noexcept;
     void retry_abandoned() noexcept;

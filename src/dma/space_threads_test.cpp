@@ -135,10 +135,17 @@ TEST_F(SpaceThreadsTest, AMappingThatGoesDuringAnAttachIsUnmappedWhenThatEnds) {
     std::optional<Attachment> attached;
     std::thread attaching([&] { attached = space_.attach(sink_).value(); });
     gate.wait_until_reached();
-    mapping.reset();
+    std::atomic<bool> gone = false;
+    std::thread letting_go([&] {
+        mapping.reset();
+        gone = true;
+    });
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    EXPECT_FALSE(gone);
     EXPECT_EQ(space_.mappings().size(), 1U);
     gate.open();
     attaching.join();
+    letting_go.join();
     EXPECT_THAT(space_.mappings(), IsEmpty());
     EXPECT_THAT(sink_->pieces(), IsEmpty());
     EXPECT_EQ(backend_.notices(), 0U);

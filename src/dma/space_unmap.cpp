@@ -130,17 +130,36 @@ void SpaceState::abandon(Interval& interval, const Error& why) noexcept {
     has_abandoned_ = true;
 }
 
-void SpaceState::abandon(std::uint64_t ticket, Range range) noexcept {
-    {
-        const sys::Lock lock(mutex_);
+// The ticket's intervals, chained, when nobody does anything with them any more.
+Interval* SpaceState::wait_for_own(std::uint64_t ticket, Range range) noexcept {
+    for (;;) {
+        Interval* own = nullptr;
+        bool busy = false;
         for (auto it = intervals_.at_or_after(range.first);
              it != intervals_.all().end() && it->second.range.first <= range.last; ++it) {
-            if (it->second.owner != ticket) continue;
-            it->second.owner = 0;
-            abandon(it->second, Error(Operation::ioas_unmap, ENOMEM));  // until there is another reason
+            Interval& interval = it->second;
+            if (interval.owner != ticket) continue;
+            interval.next = std::exchange(own, &interval);
+            busy = busy || (interval.phase != Phase::settled && interval.phase != Phase::stuck);
         }
+        if (!busy) return own;
+        changed_.wait(mutex_);
     }
-    retry_abandoned();
+}
+
+void SpaceState::abandon(std::uint64_t ticket, Range range) noexcept {
+    Removal removal;
+    (void)guarded(Operation::ioas_unmap, [&]() -> Result<void> {
+        const sys::Lock lock(mutex_);
+        Interval* const own = wait_for_own(ticket, range);
+        for (Interval* interval = own; interval; interval = interval->next) {
+            interval->owner = 0;
+            abandon(*interval, Error(Operation::ioas_unmap, ENOMEM));  // until there is another reason
+        }
+        if (own) removal = begin_removal(own);
+        return {};
+    });
+    if (removal.intervals) remove(removal);
     if (auto left = abandoned_in(range)) report(Severity::error, *std::move(left));
     // Who holds a guard must not wait for it: the memory then goes with a later change.
     if (!readers_->held_by_this_thread()) (void)readers_->wait_for_readers(std::nullopt);

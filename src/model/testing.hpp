@@ -209,8 +209,8 @@ private:
 // An edu device that is open and bound; attached when a test says so.
 class EduBench : public Bench {
 public:
-    explicit EduBench(Description description = everything())
-        : Bench(std::move(description)), cdev(open("/dev/vfio/devices/vfio0")) {
+    explicit EduBench(const Description& description = everything())
+        : Bench(description), cdev(open("/dev/vfio/devices/vfio0")) {
         device = static_cast<std::uint32_t>(bind(cdev));
         set_command(0x106);  // memory and bus master
     }

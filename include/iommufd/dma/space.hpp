@@ -75,9 +75,9 @@ struct MappingInfo {
     MappingState state;
 };
 
-// A mapping that unmaps its range when it goes, and keeps its memory until then. If that isn't possible (a device is being
-// told of it, or refuses), the range stays reserved and is unmapped as soon as it is: see Space::not_released(). Afterwards
-// no reader sees it, but for a guard that this thread itself holds.
+// A mapping that unmaps its range when it goes, and keeps its memory until then. It waits for a device that is being told of
+// it, and for readers. If a sink refuses, the range stays reserved and is unmapped as soon as it can be: see
+// Space::not_released(). A guard that this very thread holds isn't waited for: what it sees stays until it goes.
 class IOMMUFD_EXPORT Mapping {
 public:
     Mapping(Mapping&&) noexcept;
