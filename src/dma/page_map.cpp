@@ -138,12 +138,15 @@ void PageMap::cut(std::uint64_t address) {
 // Lets the lowest table stay if it has become empty, and the one before go.
 void PageMap::linger(const Path& path, std::uint64_t address) noexcept {
     if (path.depth == 0 || path.tables[path.depth - 1]->used != 0) return;
-    if (lingering_ != path.tables[path.depth - 1]) tidy();
-    // (It may have been above the other one, and gone with it.)
-    const Path now = descend(address);
-    if (now.depth == 0) return;
-    lingering_ = now.tables[now.depth - 1];
-    lingers_for_ = address;
+    if (lingering_ == path.tables[path.depth - 1]) return;
+    if (!lingering_) {
+        lingering_ = path.tables[path.depth - 1];
+        lingers_for_ = address;
+        return;
+    }
+    tidy();
+    // It may have been above the other one, and gone with it.
+    if (const Path now = descend(address); now.depth > 0) linger(now, address);
 }
 
 void PageMap::tidy() noexcept {

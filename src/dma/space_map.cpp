@@ -103,18 +103,21 @@ Result<Interval> SpaceState::plan(const std::shared_ptr<const Memory::Node>& mem
         return refuse(EACCES, "devices are to write to it, but it is read-only", "map it readonly");
 
     const std::uint64_t alignment = company.alignment;
+    const auto is_aligned = [&](std::uint64_t value) { return (value & (alignment - 1)) == 0; };
     // (A dma-buf is aligned as its offset is.)
     const auto address = reinterpret_cast<std::uintptr_t>(memory->data()) + options.offset;
     // A caller knows the offset, and may not know the address.
-    const bool by_offset = address % alignment != 0 && options.offset % alignment != 0;
-    for (const auto& [value, what] :
-         {std::pair(by_offset ? options.offset : address, by_offset ? "offset" : "address"),
-          std::pair(length, "size"), std::pair(options.granule, "granule"),
-          std::pair(options.iova.value_or(Iova{0}).value, "IOVA")})
-        if ((value & (alignment - 1)) != 0)
-            return refuse(EINVAL,
-                          compose("its ", what, " ", Hex{value}, " is no multiple of ", size_text(alignment)),
-                          "align address, offset, IOVA and size to that");
+    const bool by_offset = !is_aligned(address) && !is_aligned(options.offset);
+    const std::uint64_t wanted = options.iova.value_or(Iova{0}).value;
+    if (!is_aligned(address | length | options.granule | wanted))
+        for (const auto& [value, what] :
+             {std::pair(by_offset ? options.offset : address, by_offset ? "offset" : "address"),
+              std::pair(length, "size"), std::pair(options.granule, "granule"), std::pair(wanted, "IOVA")})
+            if (!is_aligned(value))
+                return refuse(
+                    EINVAL,
+                    compose("its ", what, " ", Hex{value}, " is no multiple of ", size_text(alignment)),
+                    "align address, offset, IOVA and size to that");
 
     std::optional<Iova> iova = options.iova;
     if (!iova) iova = choose_iova(intervals_, company.ranges, length, address, alignment);
