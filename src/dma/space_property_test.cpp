@@ -197,6 +197,7 @@ private:
 };
 
 TEST(SpacePropertyTest, SaysAndDoesWhatAnArrayOfPagesDoes) {
+    // NOLINTNEXTLINE(concurrency-mt-unsafe): one thread
     const char* const wanted = std::getenv("IOMMUFD_PROPERTY_STEPS");
     const int steps = wanted ? std::atoi(wanted) : 100000;
     for (unsigned seed = 1; seed <= 4; ++seed) {

@@ -97,6 +97,7 @@ private:
 };
 
 TEST(SpaceStressTest, EveryPointerThatAReaderGetsLeadsIntoALiveMapping) {
+    // NOLINTNEXTLINE(concurrency-mt-unsafe): before there are threads
     const char* const seconds = std::getenv("IOMMUFD_STRESS_SECONDS");
     Stress stress;
     stress.run(std::chrono::seconds(seconds ? std::atoi(seconds) : 1));
