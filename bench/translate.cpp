@@ -182,12 +182,18 @@ const Structure& structure_of(const Scene& scene) {
     return *structure;
 }
 
+template <class Direction>
+std::vector<std::uint64_t> keys_of(const Scene& scene) {
+    std::vector<std::uint64_t> keys;
+    for (const std::size_t index : scene.queries) keys.push_back(Direction::key(scene, index));
+    return keys;
+}
+
 template <class Structure, class Direction>
 void throughput(benchmark::State& state) {
     const Scene& scene = Scene::of(static_cast<std::size_t>(state.range(0)));
     const Structure& structure = structure_of<Structure>(scene);
-    std::vector<std::uint64_t> keys;
-    for (const std::size_t index : scene.queries) keys.push_back(Direction::key(scene, index));
+    const std::vector<std::uint64_t> keys = keys_of<Direction>(scene);
     for (auto _ : state)
         for (const std::uint64_t key : keys) benchmark::DoNotOptimize(Direction::run(structure, key));
     state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(keys.size()));
@@ -198,8 +204,7 @@ template <class Structure, class Direction>
 void chain(benchmark::State& state) {
     const Scene& scene = Scene::of(static_cast<std::size_t>(state.range(0)));
     const Structure& structure = structure_of<Structure>(scene);
-    std::vector<std::uint64_t> keys;
-    for (const std::size_t index : scene.queries) keys.push_back(Direction::key(scene, index));
+    const std::vector<std::uint64_t> keys = keys_of<Direction>(scene);
     for (auto _ : state) {
         std::uint64_t before = 0;
         for (const std::uint64_t key : keys) before = Direction::run(structure, key + (before & 1));

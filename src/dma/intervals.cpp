@@ -90,7 +90,7 @@ Result<Interval*> Intervals::try_select(Range range, std::uint64_t owner) {
     for (auto it = first; it != map_.end() && it->second.range.first <= range.last; ++it) {
         const Interval& interval = it->second;
         if (auto cut = check_cut(interval, range); !cut) return cut.error();
-        if (interval.phase != Phase::settled && interval.phase != Phase::stuck)
+        if (interval.is_busy())
             return Error::refused(EBUSY, compose("cannot unmap ", interval.describe()),
                                   compose("it is ", name(interval.phase)),
                                   "wait for that to end, and try again");

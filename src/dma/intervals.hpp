@@ -49,9 +49,8 @@ struct Interval {
 
     std::uint64_t length() const noexcept { return range.length(); }
     // Nobody's, and nothing is being done with it.
-    bool waits_for_retry() const noexcept {
-        return abandoned && (phase == Phase::settled || phase == Phase::stuck);
-    }
+    bool waits_for_retry() const noexcept { return abandoned && !is_busy(); }
+    bool is_busy() const noexcept { return phase != Phase::settled && phase != Phase::stuck; }
     // Null for a dma-buf.
     const std::byte* address() const noexcept {
         return memory->is_dma_buf() ? nullptr : memory->data() + offset;
@@ -81,6 +80,14 @@ public:
     //   belongs to a live Mapping other than `owner`.
     // Returns the first, chained by `next`.
     Result<Interval*> select(Range range, std::uint64_t owner) noexcept;
+
+    // Calls visit(interval) for those that lie in the range at least in part.
+    template <class Visit>
+    void each_in(Range range, Visit&& visit) {
+        for (auto it = at_or_after(range.first); it != map_.end() && it->second.range.first <= range.last;
+             ++it)
+            visit(it->second);
+    }
 
     // The first interval that ends at or after `address`.
     Map::iterator at_or_after(Iova address) noexcept;

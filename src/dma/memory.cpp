@@ -45,6 +45,15 @@ Result<std::uint64_t> whole_pages(std::uint64_t length, std::uint64_t page, cons
     return (length + page - 1) / page * page;
 }
 
+Result<sys::Fd> duplicate(int descriptor, const Memory::Options& options) {
+    sys::Kernel& kernel = kernel_of(options);
+    sys::Fd copy(kernel, kernel.dup(descriptor));
+    if (!copy)
+        return failed(Operation::dup, -copy.number(),
+                      [&] { return compose("cannot duplicate descriptor ", descriptor); });
+    return copy;
+}
+
 Result<void> set_policy(std::byte* address, std::uint64_t length, const Memory::Options& options) {
     if (options.policy == Memory::Policy::standard) return {};
     constexpr int kModes[] = {0, 1, 2, 3};  // MPOL_DEFAULT, _PREFERRED, _BIND, _INTERLEAVE
@@ -159,15 +168,13 @@ Result<Memory> Memory::file(const std::string& path, std::uint64_t length, Optio
 
 Result<Memory> Memory::fd(int descriptor, std::uint64_t length, Options options) {
     return guarded(Operation::memory_create, [&]() -> Result<Memory> {
-        sys::Kernel& kernel = kernel_of(options);
-        sys::Fd copy(kernel, kernel.dup(descriptor));
-        if (!copy)
-            return failed(Operation::dup, -copy.number(),
-                          [&] { return compose("cannot duplicate descriptor ", descriptor); });
+        auto copy = duplicate(descriptor, options);
+        if (!copy) return copy.error();
         struct stat status{};
-        if (::fstat(copy.number(), &status) < 0) return cannot("look at the file of", options, length, errno);
+        if (::fstat(copy->number(), &status) < 0)
+            return cannot("look at the file of", options, length, errno);
         struct statfs system{};
-        if (::fstatfs(copy.number(), &system) < 0)
+        if (::fstatfs(copy->number(), &system) < 0)
             return cannot("look at the file system of", options, length, errno);
         const bool huge = system.f_type == HUGETLBFS_MAGIC;
         const std::uint64_t page = huge ? static_cast<std::uint64_t>(system.f_bsize) : cpu_page_size();
@@ -182,20 +189,17 @@ Result<Memory> Memory::fd(int descriptor, std::uint64_t length, Options options)
                 EINVAL, compose("cannot map ", size_text(*size), " of a file for '", options.label, "'"),
                 compose("the file has ", bytes, " bytes, and the memory starts at ", options.offset),
                 "make the file longer, or the size smaller");
-        return map_here(std::make_shared<Node>(options.label, std::move(copy), page), *size, options, 0);
+        return map_here(std::make_shared<Node>(options.label, *std::move(copy), page), *size, options, 0);
     });
 }
 
 Result<Memory> Memory::dma_buf(int descriptor, std::uint64_t length, Options options) {
     return guarded(Operation::memory_create, [&]() -> Result<Memory> {
-        sys::Kernel& kernel = kernel_of(options);
-        sys::Fd copy(kernel, kernel.dup(descriptor));
-        if (!copy)
-            return failed(Operation::dup, -copy.number(),
-                          [&] { return compose("cannot duplicate descriptor ", descriptor); });
+        auto copy = duplicate(descriptor, options);
+        if (!copy) return copy.error();
         auto size = whole_pages(length, cpu_page_size(), options);
         if (!size) return size.error();
-        auto node = std::make_shared<Node>(std::move(options.label), std::move(copy), cpu_page_size());
+        auto node = std::make_shared<Node>(std::move(options.label), *std::move(copy), cpu_page_size());
         node->length_ = *size;
         node->fd_offset_ = options.offset;
         node->shared_ = true;

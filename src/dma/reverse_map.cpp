@@ -12,7 +12,7 @@ bool leads_by(PageRadix::Entry entry, std::uint64_t difference) noexcept {
 
 Range addresses(std::uint64_t first, std::uint64_t last) noexcept { return {Iova{first}, Iova{last}}; }
 
-// Calls visit(first, last) for each longest run of whole blocks within [first, last] that `belongs` says yes to.
+// Calls visit(first, last, belongs) for each longest run of blocks within [first, last] of which `belongs` says the same.
 template <class Belongs, class Visit>
 void each_run(const PageMap& map, std::uint64_t first, std::uint64_t last, Belongs&& belongs, Visit&& visit) {
     for (std::uint64_t at = first;;) {
@@ -133,17 +133,21 @@ bool ReverseMap::leads_in_crowd(std::uint64_t address, std::uint64_t difference,
     return true;
 }
 
+// By the layer's leaf for the first byte, if that leads all of them.
+std::optional<Iova> ReverseMap::find_in(const PageMap& layer, std::uint64_t first,
+                                        std::uint64_t last) const noexcept {
+    const PageRadix::Found leaf = layer.find(first);
+    const std::uint64_t difference = leaf.entry & PageRadix::kDifference;
+    if ((leaf.entry & PageRadix::kRights) == 0) return std::nullopt;
+    if (leaf.last_of(first) < last && !leads(leaf.last_of(first) + 1, last, difference)) return std::nullopt;
+    return Iova{first + difference};
+}
+
 void ReverseMap::find(std::uint64_t first, std::uint64_t last, std::vector<Iova>& iovas) const {
     const auto before = static_cast<std::ptrdiff_t>(iovas.size());
     const unsigned used = used_.load(std::memory_order_acquire);
-    PageRadix::Found leaf{};
-    for (unsigned layer = 0; layer < used; ++layer) {
-        leaf = layers_[layer].find(first);
-        if ((leaf.entry & PageRadix::kRights) == 0) continue;
-        const std::uint64_t difference = leaf.entry & PageRadix::kDifference;
-        if (leaf.last_of(first) >= last || leads(leaf.last_of(first) + 1, last, difference))
-            iovas.push_back(Iova{first + difference});
-    }
+    for (unsigned layer = 0; layer < used; ++layer)
+        if (const auto iova = find_in(layers_[layer], first, last)) iovas.push_back(*iova);
     if (used == kLayers) find_in_crowd(first, last, iovas);
     std::sort(iovas.begin() + before, iovas.end());
 }
@@ -161,13 +165,8 @@ void ReverseMap::find_in_crowd(std::uint64_t first, std::uint64_t last, std::vec
 }
 
 std::optional<Iova> ReverseMap::find_one(std::uint64_t first, std::uint64_t last) const noexcept {
-    for (unsigned layer = 0; layer < used_; ++layer) {
-        const PageRadix::Found leaf = layers_[layer].find(first);
-        const std::uint64_t difference = leaf.entry & PageRadix::kDifference;
-        if ((leaf.entry & PageRadix::kRights) != 0 &&
-            (leaf.last_of(first) >= last || leads(leaf.last_of(first) + 1, last, difference)))
-            return Iova{first + difference};
-    }
+    for (unsigned layer = 0; layer < used_; ++layer)
+        if (const auto iova = find_in(layers_[layer], first, last)) return iova;
     return std::nullopt;
 }
 

@@ -55,6 +55,7 @@ private:
     };
 
     void insert_into(unsigned layer, std::uint64_t first, std::uint64_t last, std::uint64_t difference);
+    std::optional<Iova> find_in(const PageMap& layer, std::uint64_t first, std::uint64_t last) const noexcept;
     void find_in_crowd(std::uint64_t first, std::uint64_t last, std::vector<Iova>& iovas) const;
     template <class Change>
     bool each_inserted(std::uint64_t address, Range iovas, Change&& change) noexcept;

@@ -143,10 +143,7 @@ Result<void> SpaceState::clear(Sink& sink) noexcept {
         return {};
     }
     const sys::Lock lock(mutex_);
-    if (Joined* const joined = find(sink)) {
-        joined->failed = error->operation();
-        joined->code = error->code();
-    }
+    if (Joined* const joined = find(sink)) joined->failure = error;
     return *error;
 }
 
@@ -204,7 +201,7 @@ Result<void> SpaceState::replay(const SinkPointer& sink, const Bound& sink_bound
         if (!fits) return fits;
     }
     if (auto replayed = replay_pieces(*sink, memory); !replayed) return replayed;
-    for (Interval* const interval : dma_bufs) (void)offer(*sink, *interval);
+    for (Interval* const interval : dma_bufs) offer(*sink, *interval);
     const sys::Lock lock(mutex_);
     for (Interval* const interval : intervals) interval->phase = Phase::settled;
     changed_.notify_all();
@@ -368,10 +365,10 @@ std::vector<NotReleased> SpaceState::not_released() const {
                             .operation = interval.failure->operation(),
                             .code = interval.failure->code()});
     for (const Joined& joined : sinks_)
-        if (joined.leaving && joined.failed != Operation::none && !joined.sink.expired())
+        if (joined.leaving && joined.failure && !joined.sink.expired())
             list.push_back({.object = compose("what '", id_, "' had mapped in ", joined.bound.who),
-                            .operation = joined.failed,
-                            .code = joined.code});
+                            .operation = joined.failure->operation(),
+                            .code = joined.failure->code()});
     return list;
 }
 

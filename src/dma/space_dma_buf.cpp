@@ -28,17 +28,11 @@ Result<void> map_dma_buf(Sink& sink, const Interval& interval) noexcept {
 
 }  // namespace
 
-bool SpaceState::offer(Sink& sink, Interval& interval) noexcept {
+void SpaceState::offer(Sink& sink, Interval& interval) noexcept {
     auto mapped = map_dma_buf(sink, interval);
-    if (mapped) return true;
+    if (mapped) return;
     interval.unreached = true;
     report(Severity::warning, std::move(mapped).error());
-    return false;
-}
-
-Result<void> SpaceState::offer(std::span<const SinkPointer> sinks, Interval& interval) noexcept {
-    for (const SinkPointer& sink : sinks) (void)offer(*sink, interval);
-    return {};
 }
 
 Result<void> SpaceState::remap(std::uint64_t ticket, Range range) {

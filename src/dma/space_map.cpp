@@ -168,8 +168,11 @@ Result<SpaceState::Mapped> SpaceState::map(const std::shared_ptr<const Memory::N
             }
         }
         std::optional<Error> remains;
-        auto mapped = memory->is_dma_buf() ? offer(company->sinks, *interval)
-                                           : map_into(company->sinks, *interval, remains);
+        Result<void> mapped;
+        if (memory->is_dma_buf())
+            for (const SinkPointer& sink : company->sinks) offer(*sink, *interval);
+        else
+            mapped = map_into(company->sinks, *interval, remains);
         const Mapped result{.ticket = interval->owner, .range = interval->range};
         {
             const sys::Lock lock(mutex_);

@@ -93,9 +93,8 @@ private:
         std::weak_ptr<Sink> sink;          // its device, or ioas_, keeps it
         std::weak_ptr<Attachable> device;  // whose sink it is; nobody's: the IOAS
         Bound bound;
-        bool leaving = false;                // takes no more maps
-        Operation failed = Operation::none;  // the call that failed to clear it
-        int code = 0;                        // its errno
+        bool leaving = false;               // takes no more maps
+        std::optional<Error> failure = {};  // why it could not be cleared
     };
 
     // The turn of one attach or detach; the next waits for its end.
@@ -116,12 +115,11 @@ private:
     void remove(Removal& removal) noexcept;
     Interval* wait_for_own(std::uint64_t ticket, Range range) noexcept IOMMUFD_REQUIRES(mutex_);
     void abandon(Interval& interval, const Error& why) noexcept IOMMUFD_REQUIRES(mutex_);
-    std::optional<Error> abandoned_in(Range range) const noexcept;
+    std::optional<Error> abandoned_in(Range range) noexcept;
     void retry_abandoned() noexcept;
 
     // space_dma_buf.cpp
-    bool offer(Sink& sink, Interval& interval) noexcept;
-    Result<void> offer(std::span<const SinkPointer> sinks, Interval& interval) noexcept;
+    void offer(Sink& sink, Interval& interval) noexcept;
 
     // space_attach.cpp
     Result<void> attach_iommu_device(const std::shared_ptr<Attachable>& device);

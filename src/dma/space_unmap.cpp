@@ -119,9 +119,9 @@ Result<std::uint64_t> SpaceState::unmap(Range range, std::uint64_t owner, Deadli
 
 void SpaceState::leave(std::uint64_t ticket, Range range) noexcept {
     const sys::Lock lock(mutex_);
-    for (auto it = intervals_.at_or_after(range.first);
-         it != intervals_.all().end() && it->second.range.first <= range.last; ++it)
-        if (it->second.owner == ticket) it->second.owner = 0;
+    intervals_.each_in(range, [&](Interval& interval) {
+        if (interval.owner == ticket) interval.owner = 0;
+    });
 }
 
 void SpaceState::abandon(Interval& interval, const Error& why) noexcept {
@@ -135,13 +135,11 @@ Interval* SpaceState::wait_for_own(std::uint64_t ticket, Range range) noexcept {
     for (;;) {
         Interval* own = nullptr;
         bool busy = false;
-        for (auto it = intervals_.at_or_after(range.first);
-             it != intervals_.all().end() && it->second.range.first <= range.last; ++it) {
-            Interval& interval = it->second;
-            if (interval.owner != ticket) continue;
+        intervals_.each_in(range, [&](Interval& interval) {
+            if (interval.owner != ticket) return;
             interval.next = std::exchange(own, &interval);
-            busy = busy || (interval.phase != Phase::settled && interval.phase != Phase::stuck);
-        }
+            busy = busy || interval.is_busy();
+        });
         if (!busy) return own;
         changed_.wait(mutex_);
     }
@@ -149,33 +147,36 @@ Interval* SpaceState::wait_for_own(std::uint64_t ticket, Range range) noexcept {
 
 void SpaceState::abandon(std::uint64_t ticket, Range range) noexcept {
     Removal removal;
-    (void)guarded(Operation::ioas_unmap, [&]() -> Result<void> {
+    const auto begun = guarded(Operation::ioas_unmap, [&]() -> Result<void> {
         const sys::Lock lock(mutex_);
         Interval* const own = wait_for_own(ticket, range);
         for (Interval* interval = own; interval; interval = interval->next) {
             interval->owner = 0;
-            abandon(*interval, Error(Operation::ioas_unmap, ENOMEM));  // until there is another reason
+            interval->abandoned = true;
+            interval->failure = Error(Operation::ioas_unmap, ENOMEM);  // until there is another reason
         }
         if (own) removal = begin_removal(own);
         return {};
     });
+    if (!begun) has_abandoned_ = true;
     if (removal.intervals) remove(removal);
-    if (auto left = abandoned_in(range)) report(Severity::error, *std::move(left));
+    if (!begun || removal.failure)
+        if (auto left = abandoned_in(range)) report(Severity::error, *std::move(left));
     // Who holds a guard must not wait for it: the memory then goes with a later change.
     if (!readers_->held_by_this_thread()) (void)readers_->wait_for_readers(std::nullopt);
     readers_->reclaim();
 }
 
-std::optional<Error> SpaceState::abandoned_in(Range range) const noexcept {
+std::optional<Error> SpaceState::abandoned_in(Range range) noexcept {
+    std::optional<Error> error;
     const sys::Lock lock(mutex_);
-    for (const auto& entry : intervals_.all()) {
-        const Interval& interval = entry.second;
-        if (interval.range.overlaps(range) && interval.waits_for_retry())
-            return failed(interval.failure->operation(), interval.failure->code(), [&] {
-                return compose("cannot unmap ", interval.describe(), " in '", id_, "' for now");
-            });
-    }
-    return std::nullopt;
+    intervals_.each_in(range, [&](const Interval& interval) {
+        if (error || !interval.waits_for_retry()) return;
+        error = failed(interval.failure->operation(), interval.failure->code(), [&] {
+            return compose("cannot unmap ", interval.describe(), " in '", id_, "' for now");
+        });
+    });
+    return error;
 }
 
 // What is in flight or being replayed just now is left to who has it there.
