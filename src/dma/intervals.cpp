@@ -28,6 +28,15 @@ std::string Interval::describe() const {
     return compose(Hex{range.first.value}, "+", Hex{length()}, " ('", memory->label(), "')");
 }
 
+std::uint64_t Interval::part_end(std::uint64_t start) const noexcept {
+    const std::uint64_t rest = length() - start;
+    // (A granule may be larger, and needs not divide it.)
+    const std::uint64_t step = granule == 0     ? part - ((range.first.value + start) & (part - 1))
+                               : part > granule ? part / granule * granule
+                                                : granule;
+    return start + std::min(step, rest);
+}
+
 Piece Interval::piece(std::uint64_t start, std::uint64_t size) const noexcept {
     return {.iova = range.first + start,
             .length = size,
@@ -92,7 +101,7 @@ Result<Interval*> Intervals::try_select(Range range, std::uint64_t owner) {
         if (auto cut = check_cut(interval, range); !cut) return cut.error();
         if (interval.is_busy())
             return Error::refused(EBUSY, compose("cannot unmap ", interval.describe()),
-                                  compose("it is ", name(interval.phase)),
+                                  compose("it is ", interval.activity()),
                                   "wait for that to end, and try again");
         if (interval.owner != 0 && interval.owner != owner)
             return Error::refused(EBUSY, compose("cannot unmap ", interval.describe()),

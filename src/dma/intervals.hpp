@@ -37,12 +37,14 @@ struct Interval {
     std::uint64_t offset;  // into the memory, in bytes
     Access access;
     std::uint64_t granule;     // it may be unmapped in multiples of this; 0: only whole
+    std::uint64_t part = 0;    // mapped in kernel calls of so many bytes, a power of two; 0: in one
     std::uint64_t owner;       // the ticket of the live Mapping that owns it; 0: the space
     std::uint64_t generation;  // counts reservations: what came before an attach, and what after
     Phase phase;
     Phase then = Phase::stuck;     // after a failure to unmap it
     bool is_cut = false;           // its ends may lie within what readers see as one block
     bool unreached = false;        // a dma-buf that a sink did without
+    unsigned lent = 0;             // how many other spaces are taking its pins just now
     bool abandoned = false;        // nobody's any more: whoever changes the space next unmaps it
     std::optional<Error> failure;  // why it could not be unmapped
     Interval* next = nullptr;      // of those that are on their way out together
@@ -50,16 +52,26 @@ struct Interval {
     std::uint64_t length() const noexcept { return range.length(); }
     // Nobody's, and nothing is being done with it.
     bool waits_for_retry() const noexcept { return abandoned && !is_busy(); }
-    bool is_busy() const noexcept { return phase != Phase::settled && phase != Phase::stuck; }
+    bool is_busy() const noexcept { return lent != 0 || (phase != Phase::settled && phase != Phase::stuck); }
+    std::string_view activity() const noexcept {
+        return lent != 0 ? "being copied into another space" : name(phase);
+    }
     // Null for a dma-buf.
     const std::byte* address() const noexcept {
         return memory->is_dma_buf() ? nullptr : memory->data() + offset;
     }
     // "0x4000000+0x1000 ('ram')"
     std::string describe() const;
-    // The kernel calls that map it: one, or one for each granule.
+    // The kernel calls that map it: one, or one for each granule or part.
     template <class Visit>
-    bool each_piece(Visit&& visit) const;
+    bool each_piece(Visit&& visit) const {
+        return each_piece_in(0, length(), std::forward<Visit>(visit));
+    }
+    // Those between two ends of parts.
+    template <class Visit>
+    bool each_piece_in(std::uint64_t start, std::uint64_t end, Visit&& visit) const;
+    // Where the part that starts there ends; all from the interval's start.
+    std::uint64_t part_end(std::uint64_t start) const noexcept;
     Piece piece(std::uint64_t start, std::uint64_t length) const noexcept;
 };
 
@@ -102,12 +114,13 @@ private:
 };
 
 template <class Visit>
-bool Interval::each_piece(Visit&& visit) const {
-    const std::uint64_t step = granule == 0 ? length() : granule;
-    for (std::uint64_t start = 0;; start += step) {
-        const std::uint64_t rest = length() - start;
+bool Interval::each_piece_in(std::uint64_t start, std::uint64_t end, Visit&& visit) const {
+    for (;;) {
+        const std::uint64_t rest = end - start;
+        const std::uint64_t step = granule != 0 ? granule : part != 0 ? part_end(start) - start : rest;
         if (!visit(piece(start, std::min(step, rest)))) return false;
         if (rest <= step) return true;
+        start += step;
     }
 }
 

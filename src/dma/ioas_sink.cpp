@@ -39,7 +39,16 @@ Result<void> IoasSink::map_by_address(const Piece& piece) {
     return {};
 }
 
+// Whatever the kernel has against it, mapping may still do.
+bool IoasSink::copy(const Piece& piece) noexcept {
+    if (!piece.pinned_by || &piece.pinned_by->node()->context() != &ioas_.node()->context()) return false;
+    const auto copied = ioas_.copy(*piece.pinned_by, piece.pinned_at, piece.length, piece.access, piece.iova);
+    if (copied) ++by_copy_;
+    return static_cast<bool>(copied);
+}
+
 Result<void> IoasSink::map(const Piece& piece) {
+    if (copy(piece)) return {};
     const bool only_by_file = !piece.address;
     if (!only_by_file && (piece.fd < 0 || !piece.shared || file_unsupported_)) return map_by_address(piece);
     auto mapped = ioas_.map_file(piece.fd, piece.fd_offset, piece.length, piece.access, piece.iova);

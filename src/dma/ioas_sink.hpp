@@ -27,8 +27,10 @@ public:
     // How often each way of mapping was taken.
     std::uint64_t mapped_by_file() const noexcept { return by_file_; }
     std::uint64_t mapped_by_address() const noexcept { return by_address_; }
+    std::uint64_t mapped_by_copy() const noexcept { return by_copy_; }
 
 private:
+    bool copy(const Piece& piece) noexcept;
     Result<void> map_by_address(const Piece& piece);
 
     core::Ioas ioas_;
@@ -36,6 +38,7 @@ private:
     std::atomic<bool> file_unsupported_ = false;
     std::atomic<std::uint64_t> by_file_ = 0;
     std::atomic<std::uint64_t> by_address_ = 0;
+    std::atomic<std::uint64_t> by_copy_ = 0;
 };
 
 }  // namespace iommufd::inline v0_1::dma

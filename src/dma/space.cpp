@@ -101,7 +101,9 @@ std::optional<IoasId> SpaceState::ioas() const {
 Space::Counters SpaceState::counters() const {
     const sys::Lock lock(mutex_);
     if (!ioas_) return {};
-    return {.mapped_by_file = ioas_->mapped_by_file(), .mapped_by_address = ioas_->mapped_by_address()};
+    return {.mapped_by_file = ioas_->mapped_by_file(),
+            .mapped_by_address = ioas_->mapped_by_address(),
+            .mapped_by_copy = ioas_->mapped_by_copy()};
 }
 
 Result<Space> Space::on(const Backend& backend) { return on(backend, {}); }
@@ -134,7 +136,13 @@ Result<Attachment> Space::attach(const std::shared_ptr<Attachable>& device) cons
 }
 
 Result<Mapping> Space::map(const Memory& memory, MapOptions options) const {
-    return state_->map(memory.node(), options).transform([&](const SpaceState::Mapped& mapped) {
+    return state_->map(memory.node(), options, nullptr).transform([&](const SpaceState::Mapped& mapped) {
+        return Mapping(state_, mapped.ticket, mapped.range, memory);
+    });
+}
+
+Result<Mapping> Space::map(const Memory& memory, MapOptions options, const BringUp& how) const {
+    return state_->map(memory.node(), options, &how).transform([&](const SpaceState::Mapped& mapped) {
         return Mapping(state_, mapped.ticket, mapped.range, memory);
     });
 }

@@ -2,56 +2,29 @@
 //
 // map of a Space.
 #include <algorithm>
+#include <bit>
 #include <cerrno>
-#include <ranges>
 
-#include "dma/sink_calls.hpp"
+#include "dma/loan.hpp"
+#include "dma/map_into.hpp"
 #include "dma/space_state.hpp"
 #include "error/compose.hpp"
+#include "error/guarded.hpp"
 
 namespace iommufd::inline v0_1::dma {
 namespace {
 
-// What a failure left behind, added to the failure.
-Error and_remains(const Error& error, const Interval& interval, const Sink& sink,
-                  const Error& remains) noexcept {
-    try {
-        return Error::refused(error.code(), compose(error.what(), ": ", errno_name(error.code())),
-                              compose(interval.describe(), " could not be taken back from ", sink.describe(),
-                                      " (", errno_name(remains.code()), ") and stays reserved"),
-                              "it is unmapped by a later change of the space: see not_released()");
-    } catch (const std::bad_alloc&) {
-        return error;
-    }
-}
+constexpr std::uint64_t kSmallestPart = 64_MiB;
+constexpr std::uint64_t kLargestPart = 1_GiB;
+constexpr std::uint64_t kHugestPart = std::uint64_t{1} << 62;
+constexpr std::uint64_t kPartsPerThread = 8;  // so that threads end together
 
-// Maps the interval into every sink, or into none; `remains`: why it can't be taken back from one.
-Result<void> map_into(std::span<const std::shared_ptr<Sink>> sinks, const Interval& interval,
-                      std::optional<Error>& remains) noexcept {
-    std::optional<Error> failure;
-    const auto succeeds = [&](Result<void> result) {
-        if (!result) failure = std::move(result).error();
-        return !failure;
-    };
-    for (const auto& sink : sinks)
-        if (!interval.each_piece(
-                [&](const Piece& piece) { return succeeds(ask([&] { return sink->check(piece); })); }))
-            return *failure;
-
-    std::size_t reached = 0;
-    for (const auto& sink : sinks) {
-        ++reached;
-        if (!interval.each_piece(
-                [&](const Piece& piece) { return succeeds(ask([&] { return sink->map(piece); })); }))
-            break;
-    }
-    if (!failure) return {};
-    for (const auto& sink : sinks.first(reached) | std::views::reverse)
-        if (auto error = remove_from(*sink, interval.range)) {
-            failure = and_remains(*failure, interval, *sink, *error);
-            remains = std::move(error);
-        }
-    return *failure;
+std::uint64_t part_of(const BringUp& how, std::uint64_t length, std::uint64_t alignment) {
+    const std::uint64_t part =
+        how.part != 0
+            ? std::clamp(how.part, alignment, kHugestPart)
+            : std::clamp(length / (std::max(how.threads, 1U) * kPartsPerThread), kSmallestPart, kLargestPart);
+    return std::bit_ceil(part);
 }
 
 }  // namespace
@@ -145,8 +118,9 @@ Result<Interval> SpaceState::plan(const std::shared_ptr<const Memory::Node>& mem
 }
 
 Result<SpaceState::Mapped> SpaceState::map(const std::shared_ptr<const Memory::Node>& memory,
-                                           const MapOptions& options) {
+                                           const MapOptions& options, const BringUp* how) {
     retry_abandoned();
+    const Loan loan = options.pinned_by ? options.pinned_by->state()->lend(memory, options) : Loan();
     return guarded(Operation::ioas_map, [&]() -> Result<Mapped> {
         std::shared_ptr<const Company> company;
         Interval* interval = nullptr;
@@ -156,6 +130,7 @@ Result<SpaceState::Mapped> SpaceState::map(const std::shared_ptr<const Memory::N
             auto planned = plan(memory, options, *company);
             if (!planned) return planned.error();
             planned->owner = next_ticket_++;
+            if (how) planned->part = part_of(*how, planned->length(), company->alignment);
             auto reserved = intervals_.reserve(std::move(*planned));
             if (!reserved) return reserved.error();
             interval = *reserved;
@@ -172,7 +147,8 @@ Result<SpaceState::Mapped> SpaceState::map(const std::shared_ptr<const Memory::N
         if (memory->is_dma_buf())
             for (const SinkPointer& sink : company->sinks) offer(*sink, *interval);
         else
-            mapped = map_into(company->sinks, *interval, remains);
+            mapped = how ? map_into(company->sinks, *interval, loan.pinned(), remains, *how)
+                         : map_into(company->sinks, *interval, loan.pinned(), remains);
         const Mapped result{.ticket = interval->owner, .range = interval->range};
         {
             const sys::Lock lock(mutex_);

@@ -31,6 +31,8 @@
 
 namespace iommufd::inline v0_1::dma {
 
+class Loan;
+
 class SpaceState : public std::enable_shared_from_this<SpaceState> {
 public:
     SpaceState(Space::Options options, std::optional<Reference> reference,
@@ -45,7 +47,9 @@ public:
         std::uint64_t ticket;
         Range range;
     };
-    Result<Mapped> map(const std::shared_ptr<const Memory::Node>& memory, const MapOptions& options);
+    // `how`: null, if in one go.
+    Result<Mapped> map(const std::shared_ptr<const Memory::Node>& memory, const MapOptions& options,
+                       const BringUp* how);
     // `owner`: the ticket of the Mapping that asks; 0: anybody.
     Result<std::uint64_t> unmap(Range range, std::uint64_t owner, Deadline deadline);
     // The Mapping gives its range to the space, or abandons it: unmapped now, or as soon as can be.
@@ -57,6 +61,9 @@ public:
 
     // Of a Mapping of a dma-buf: takes it out of every sink, and maps it again.
     Result<void> remap(std::uint64_t ticket, Range range);
+
+    // What has that memory mapped in the IOAS stays so while the loan lives; none where nothing has.
+    Loan lend(const std::shared_ptr<const Memory::Node>& memory, const MapOptions& options) noexcept;
 
     void report(Severity severity, Error error) noexcept;
 
@@ -72,6 +79,8 @@ public:
     Space::Counters counters() const;
 
 private:
+    friend class Loan;
+
     // Keeps a sink alive for as long as an operation uses it.
     using SinkPointer = std::shared_ptr<Sink>;
     using SinkPointers = std::vector<SinkPointer>;

@@ -25,6 +25,9 @@ struct Piece {
     bool shared = false;  // whether the address and the file are the same pages
     Access access = Access::read_write;
     std::string_view label;  // of the memory, for errors
+    // An IOAS that has it mapped already, and where; a sink may use that, and does without where it can't.
+    const core::Ioas* pinned_by = nullptr;
+    Iova pinned_at{};
 };
 
 // What a sink takes.

@@ -37,12 +37,14 @@
 
 #include "iommufd/backend/backend.hpp"
 #include "iommufd/dma/attachable.hpp"
+#include "iommufd/dma/bring_up.hpp"
 #include "iommufd/dma/memory.hpp"
 #include "iommufd/dma/reader.hpp"
 #include "iommufd/dma/sink.hpp"
 
 namespace iommufd::inline v0_1::dma {
 
+class Space;
 class SpaceState;
 
 struct MapOptions {
@@ -51,6 +53,10 @@ struct MapOptions {
     std::uint64_t length = 0;            // in bytes; 0: to the end of the memory
     Access access = Access::read_write;  // what devices may do
     std::uint64_t granule = 0;           // may be unmapped in multiples of this many bytes; 0: only whole
+    // A space of the same backend, which may have mapped the same memory already: then its pins are taken over, and the memory
+    // is pinned and charged once for both (IOAS_COPY). That takes longer than to map huge pages: it saves memory limit, not
+    // time. What is replayed for a later device is mapped anew. Looked at during the call only.
+    const Space* pinned_by = nullptr;
 };
 
 struct UnmapOptions {
@@ -160,6 +166,8 @@ public:
     // EINVAL: no byte, misaligned, outside what a sink or device reaches. EOVERFLOW: past 2^64. EEXIST:
     // overlap. ENOSPC: no room. EBUSY: the range is being unmapped. Else what the kernel says.
     Result<Mapping> map(const Memory& memory, MapOptions options = {}) const;
+    // The same part by part, for large memory. ECANCELED: stopped.
+    Result<Mapping> map(const Memory& memory, MapOptions options, const BringUp& how) const;
 
     // Unmaps what lies in the range; returns the bytes. ENOENT: nothing. EINVAL: it would split a mapping.
     // EBUSY: a live Mapping owns it, or an operation is in flight. EDEADLK: this thread holds a guard.
@@ -180,6 +188,7 @@ public:
     struct Counters {
         std::uint64_t mapped_by_file = 0;  // kernel calls, of the IOAS in use
         std::uint64_t mapped_by_address = 0;
+        std::uint64_t mapped_by_copy = 0;  // see MapOptions::pinned_by
     };
     Counters counters() const;
 
