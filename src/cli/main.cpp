@@ -8,8 +8,10 @@
 #include <cerrno>
 #include <cstdio>
 #include <sstream>
+#include <thread>
 
 #include "cli/arguments.hpp"
+#include "cli/bench.hpp"
 #include "cli/dmatest.hpp"
 #include "cli/run.hpp"
 #include "iommufd/object/command_line.hpp"
@@ -69,6 +71,19 @@ Error usage_error(const CLI::App& app, const CLI::ParseError& error) {
                           "see `" + help + "--help`");
 }
 
+void add_to(CLI::App& command, BenchArguments& arguments) {
+    arguments.size = std::uint64_t{1} << 30;
+    arguments.runs = 7;
+    arguments.threads = std::max(std::thread::hardware_concurrency(), 1U);
+    command.add_option("tests", arguments.tests, "which; none: all")->check(CLI::IsMember(bench_tests()));
+    command.add_option("--size", arguments.size, "of the memory that is brought up: 1G, 64M")
+        ->transform(CLI::AsSizeValue(false))
+        ->check(CLI::Range(std::uint64_t{4096}, std::uint64_t{1} << 46));
+    command.add_option("--threads", arguments.threads, "at most so many")->check(CLI::Range(1, 1024));
+    command.add_option("--runs", arguments.runs, "of each measurement, of which the median is told")
+        ->check(CLI::Range(1, 1000));
+}
+
 int main(int argc, char** argv) {
     CLI::App app("Controls which memory devices may reach, through Linux's /dev/iommu.", "iommufd");
     app.require_subcommand(1);
@@ -87,6 +102,14 @@ int main(int argc, char** argv) {
                            "storage devices may be overwritten");
     test_command->add_flag("--json", test_options.arguments.json, "print the outcome as JSON");
 
+    ObjectOptions bench_options;
+    BenchArguments bench_arguments;
+    CLI::App* const bench_command = app.add_subcommand(
+        "bench", "measure on this machine; with a dma-space and a device also what maps and bring-up take");
+    bench_options.add_to(*bench_command);
+    add_to(*bench_command, bench_arguments);
+    bench_command->add_flag("--json", bench_options.arguments.json, "print the figures as JSON");
+
     auto words = object::normalise_argv({argv + 1, static_cast<std::size_t>(argc > 0 ? argc - 1 : 0)});
     std::reverse(words.begin(), words.end());  // as CLI11 wants them
     try {
@@ -102,8 +125,9 @@ int main(int argc, char** argv) {
         return kUsage;
     }
 
-    const bool is_run = run_command->parsed();
-    ObjectOptions& options = is_run ? run_options : test_options;
+    ObjectOptions& options = run_command->parsed()     ? run_options
+                             : bench_command->parsed() ? bench_options
+                                                       : test_options;
     if (!options.help.empty()) {
         fmt::print("{}", options.help);
         return kDone;
@@ -112,7 +136,10 @@ int main(int argc, char** argv) {
         fmt::print(stderr, "iommufd: {}\n", options.error);
         return kUsage;
     }
-    return is_run ? run(options.arguments) : dmatest(std::move(options.arguments));
+    if (run_command->parsed()) return run(options.arguments);
+    if (test_command->parsed()) return dmatest(std::move(options.arguments));
+    bench_arguments.place = std::move(options.arguments);
+    return bench(std::move(bench_arguments));
 }
 
 }  // namespace
