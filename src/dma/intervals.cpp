@@ -57,11 +57,11 @@ Intervals::Map::iterator Intervals::at_or_after(Iova address) noexcept {
     return next;
 }
 
-Result<Interval*> Intervals::reserve(Interval interval) noexcept {
+Result<Interval*> Intervals::reserve(Interval&& interval) noexcept {
     return guarded(Operation::ioas_map, [&] { return try_reserve(std::move(interval)); });
 }
 
-Result<Interval*> Intervals::try_reserve(Interval interval) {
+Result<Interval*> Intervals::try_reserve(Interval&& interval) {
     const auto there = at_or_after(interval.range.first);
     if (there != map_.end() && there->second.range.overlaps(interval.range)) {
         const Interval& other = there->second;
@@ -94,8 +94,18 @@ Result<Interval*> Intervals::select(Range range, std::uint64_t owner) noexcept {
     return guarded(Operation::ioas_unmap, [&] { return try_select(range, owner); });
 }
 
+// One whole interval, as most are.
+Interval* Intervals::whole(Map::iterator first, Range range, std::uint64_t owner) noexcept {
+    if (first == map_.end() || first->second.range != range) return nullptr;
+    Interval& interval = first->second;
+    if (interval.is_busy() || (interval.owner != 0 && interval.owner != owner)) return nullptr;
+    interval.next = nullptr;
+    return &interval;
+}
+
 Result<Interval*> Intervals::try_select(Range range, std::uint64_t owner) {
     const auto first = at_or_after(range.first);
+    if (Interval* const interval = whole(first, range, owner)) return interval;
     for (auto it = first; it != map_.end() && it->second.range.first <= range.last; ++it) {
         const Interval& interval = it->second;
         if (auto cut = check_cut(interval, range); !cut) return cut.error();

@@ -43,6 +43,7 @@ struct Interval {
     Phase phase;
     Phase then = Phase::stuck;     // after a failure to unmap it
     bool is_cut = false;           // its ends may lie within what readers see as one block
+    bool shown = false;            // readers may see it
     bool unreached = false;        // a dma-buf that a sink did without
     unsigned lent = 0;             // how many other spaces are taking its pins just now
     bool abandoned = false;        // nobody's any more: whoever changes the space next unmaps it
@@ -84,7 +85,7 @@ public:
     Map& all() noexcept { return map_; }
 
     // Takes the range. EEXIST, naming what is there; EBUSY, if that is being unmapped.
-    Result<Interval*> reserve(Interval interval) noexcept;
+    Result<Interval*> reserve(Interval&& interval) noexcept;
     void drop(const Interval& interval) noexcept { map_.erase(interval.range.first); }
 
     // The intervals that lie in the range, which it may cut at granules only: then they are split.
@@ -105,7 +106,8 @@ public:
     Map::iterator at_or_after(Iova address) noexcept;
 
 private:
-    Result<Interval*> try_reserve(Interval interval);
+    Result<Interval*> try_reserve(Interval&& interval);
+    Interval* whole(Map::iterator first, Range range, std::uint64_t owner) noexcept;
     Result<Interval*> try_select(Range range, std::uint64_t owner);
     Result<void> check_cut(const Interval& interval, Range range) const;
     void split(Map::iterator where, Iova at);

@@ -38,7 +38,24 @@ Readers::~Readers() {
     while (retired_) retired_ = std::move(retired_->next);  // one by one: a long chain would recurse
 }
 
-Reader Readers::make(std::string_view label) {
+void Readers::build(const Intervals& intervals) {
+    built_ = true;
+    auto next = intervals.all().begin();
+    try {
+        for (; next != intervals.all().end(); ++next) {
+            insert(next->second);
+            if (next->second.shown && has(next->second)) show_rights(next->second, true);
+        }
+    } catch (...) {
+        while (next != intervals.all().begin()) erase((--next)->second);
+        free_unlinked();
+        built_ = false;
+        throw;
+    }
+}
+
+Reader Readers::make(std::string_view label, const Intervals& intervals) {
+    if (!built_) build(intervals);
     const sys::Lock lock(mutex_);
     auto slot = std::ranges::find_if(slots_, [](const auto& entry) { return entry->is_free(); });
     if (slot == slots_.end()) {
@@ -75,7 +92,7 @@ const std::string* Readers::held_by_this_thread() const noexcept {
 }
 
 void Readers::insert(const Interval& interval) {
-    if (!interval.address()) return;
+    if (!has(interval)) return;
     forward_.insert(interval.range, address_of(interval) - interval.range.first.value);
     try {
         reverse_.insert(address_of(interval), interval.range);
@@ -85,20 +102,23 @@ void Readers::insert(const Interval& interval) {
     }
 }
 
-void Readers::show(const Interval& interval) noexcept {
-    if (!interval.address()) return;
-    forward_.show(interval.range, static_cast<unsigned>(interval.access));
-    reverse_.show(address_of(interval), interval.range, true);
+void Readers::show_rights(const Interval& interval, bool shown) noexcept {
+    forward_.show(interval.range, shown ? static_cast<unsigned>(interval.access) : 0);
+    reverse_.show(address_of(interval), interval.range, shown);
 }
 
-void Readers::hide(const Interval& interval) noexcept {
-    if (!interval.address()) return;
-    forward_.show(interval.range, 0);
-    reverse_.show(address_of(interval), interval.range, false);
+void Readers::show(Interval& interval) noexcept {
+    interval.shown = true;
+    if (has(interval)) show_rights(interval, true);
+}
+
+void Readers::hide(Interval& interval) noexcept {
+    interval.shown = false;
+    if (has(interval)) show_rights(interval, false);
 }
 
 void Readers::cut(const Interval& interval) {
-    if (!interval.address()) return;
+    if (!has(interval)) return;
     forward_.cut(interval.range.first.value);
     forward_.cut(interval.range.last.value + 1);
     reverse_.cut(address_of(interval), interval.range.first);
@@ -106,7 +126,7 @@ void Readers::cut(const Interval& interval) {
 }
 
 void Readers::erase(const Interval& interval) noexcept {
-    if (!interval.address()) return;
+    if (!has(interval)) return;
     forward_.erase(interval.range);
     reverse_.erase(address_of(interval), interval.range);
 }
@@ -124,6 +144,7 @@ void Readers::retire(std::unique_ptr<Retired> retired) noexcept {
 }
 
 void Readers::free_unlinked() noexcept {
+    if (!built_) return;
     pool_.give_back(forward_.take_unlinked());
     pool_.give_back(reverse_.take_unlinked());
 }

@@ -44,7 +44,8 @@ public:
     Readers& operator=(const Readers&) = delete;
     ~Readers();
 
-    Reader make(std::string_view label);
+    // For the first one what readers see is built, of these. Under the Space's mutex. Throws bad_alloc.
+    Reader make(std::string_view label, const Intervals& intervals);
     void give_back(ReaderSlot* slot) noexcept;
 
     // The label of a guard that the calling thread holds, if it does.
@@ -52,10 +53,10 @@ public:
     // Whether anybody could see anything.
     bool any() const noexcept { return taken_.load(std::memory_order_acquire) != 0; }
 
-    // What readers see. One changes it at a time: the Space's mutex sees to that.
+    // What readers see, once there has been one. One changes it at a time: the Space's mutex sees to that.
     void insert(const Interval& interval);  // unseen yet; throws bad_alloc, and then nothing has changed
-    void show(const Interval& interval) noexcept;
-    void hide(const Interval& interval) noexcept;
+    void show(Interval& interval) noexcept;
+    void hide(Interval& interval) noexcept;
     void cut(const Interval& interval);  // makes blocks end where it does; throws bad_alloc
     void erase(const Interval& interval) noexcept;
 
@@ -78,12 +79,17 @@ private:
         bool is_free() const noexcept { return !taken && shared.since.load() == 0; }
     };
 
+    // Whether it is in the trees: nothing is before there is a reader, and a dma-buf never.
+    bool has(const Interval& interval) const noexcept { return built_ && interval.address(); }
+    void build(const Intervals& intervals);
+    void show_rights(const Interval& interval, bool shown) noexcept;
     std::uint64_t fence() noexcept;
     std::unique_ptr<Retired> take_unseen() noexcept;
 
     TablePool pool_;
     PageMap forward_{pool_};
     ReverseMap reverse_{pool_};
+    bool built_ = false;
     std::atomic<std::uint64_t> epoch_ = 1;
     std::atomic<std::size_t> taken_ = 0;  // slots that are taken, or were when a guard was there
     std::atomic<bool> has_retired_ = false;

@@ -92,6 +92,11 @@ std::vector<std::string> SpaceState::sinks() const {
     return list;
 }
 
+Reader SpaceState::reader(std::string_view label) {
+    const sys::Lock lock(mutex_);
+    return readers_->make(label, intervals_);
+}
+
 std::optional<IoasId> SpaceState::ioas() const {
     const sys::Lock lock(mutex_);
     if (!ioas_) return std::nullopt;
@@ -151,7 +156,7 @@ Result<std::uint64_t> Space::unmap(Range range, UnmapOptions options) const {
     return state_->unmap(range, 0, options.deadline);
 }
 
-Reader Space::reader(std::string_view label) const { return state_->readers().make(label); }
+Reader Space::reader(std::string_view label) const { return state_->reader(label); }
 Limits Space::limits() const { return state_->limits(); }
 std::vector<MappingInfo> Space::mappings() const { return state_->mappings(); }
 std::vector<std::string> Space::devices() const { return state_->devices(); }

@@ -60,8 +60,8 @@ SpaceState::SinkPointers SpaceState::leaving_sinks() const {
     return pointers;
 }
 
-Result<Interval> SpaceState::plan(const std::shared_ptr<const Memory::Node>& memory,
-                                  const MapOptions& options, const Company& company) const {
+Result<void> SpaceState::plan(const std::shared_ptr<const Memory::Node>& memory, const MapOptions& options,
+                              const Company& company, Interval& interval) const {
     const auto refuse = [&](int code, std::string cause, std::string next_step) {
         return Error::refused(code, compose("cannot map '", memory->label(), "' in '", id_, "'"),
                               std::move(cause), std::move(next_step));
@@ -103,18 +103,12 @@ Result<Interval> SpaceState::plan(const std::shared_ptr<const Memory::Node>& mem
         return refuse(EOVERFLOW,
                       compose(Hex{iova->value}, "+", Hex{length}, " passes the end of all addresses"),
                       "choose a lower IOVA or a smaller size");
-    Interval interval{.range = *range,
-                      .memory = memory,
-                      .offset = options.offset,
-                      .access = options.access,
-                      .granule = options.granule,
-                      .owner = 0,
-                      .generation = generation_,
-                      .phase = Phase::mapping};
+    interval.range = *range;
+    interval.generation = generation_;
     const auto holds = [&](const Range& allowed) { return allowed.contains(*range); };
     if (std::ranges::none_of(company.ranges, holds))
         if (auto within = check_bounds(bounds(), interval); !within) return within.error();
-    return interval;
+    return {};
 }
 
 Result<SpaceState::Mapped> SpaceState::map(const std::shared_ptr<const Memory::Node>& memory,
@@ -127,11 +121,17 @@ Result<SpaceState::Mapped> SpaceState::map(const std::shared_ptr<const Memory::N
         {
             const sys::Lock lock(mutex_);
             company = this->company();
-            auto planned = plan(memory, options, *company);
-            if (!planned) return planned.error();
-            planned->owner = next_ticket_++;
-            if (how) planned->part = part_of(*how, planned->length(), company->alignment);
-            auto reserved = intervals_.reserve(std::move(*planned));
+            Interval planned{.range = {},
+                             .memory = memory,
+                             .offset = options.offset,
+                             .access = options.access,
+                             .granule = options.granule,
+                             .owner = next_ticket_++,
+                             .generation = 0,
+                             .phase = Phase::mapping};
+            if (auto fits = plan(memory, options, *company, planned); !fits) return fits.error();
+            if (how) planned.part = part_of(*how, planned.length(), company->alignment);
+            auto reserved = intervals_.reserve(std::move(planned));
             if (!reserved) return reserved.error();
             interval = *reserved;
             if (auto room =

@@ -70,7 +70,7 @@ public:
     std::vector<NotReleased> not_released() const;
     std::size_t retry_releases() noexcept;
 
-    Readers& readers() noexcept { return *readers_; }
+    Reader reader(std::string_view label);
     Limits limits() const;
     std::vector<MappingInfo> mappings() const;
     std::vector<std::string> devices() const;
@@ -112,8 +112,9 @@ private:
     struct Removal;
 
     // space_map.cpp
-    Result<Interval> plan(const std::shared_ptr<const Memory::Node>& memory, const MapOptions& options,
-                          const Company& company) const IOMMUFD_REQUIRES(mutex_);
+    // Checks all that can be known before, and says where the interval is to be.
+    Result<void> plan(const std::shared_ptr<const Memory::Node>& memory, const MapOptions& options,
+                      const Company& company, Interval& interval) const IOMMUFD_REQUIRES(mutex_);
     std::vector<Bound> bounds() const IOMMUFD_REQUIRES(mutex_);
     const std::shared_ptr<const Company>& company() const IOMMUFD_REQUIRES(mutex_);
     SinkPointers leaving_sinks() const IOMMUFD_REQUIRES(mutex_);

@@ -63,6 +63,7 @@ void SpaceState::remove(Removal& removal) noexcept {
         interval->then = take_out(*interval, removal);
 
     Intervals::Map gone;
+    Intervals::Map::node_type one;  // mostly it is all
     {
         const sys::Lock lock(mutex_);
         for (Interval* next = removal.intervals; next;) {
@@ -70,7 +71,8 @@ void SpaceState::remove(Removal& removal) noexcept {
             if (!interval.failure) {
                 removal.removed += interval.length();
                 readers_->erase(interval);
-                gone.insert(gone.end(), intervals_.all().extract(interval.range.first));
+                if (one) gone.insert(gone.end(), std::move(one));
+                one = intervals_.all().extract(interval.range.first);
                 continue;
             }
             removal.remaining += interval.length();
@@ -83,6 +85,7 @@ void SpaceState::remove(Removal& removal) noexcept {
         }
         changed_.notify_all();
         if (!readers_->any()) return readers_->free_unlinked();
+        if (one) gone.insert(gone.end(), std::move(one));
         auto retired = std::unique_ptr<Readers::Retired>(new (std::nothrow) Readers::Retired);
         if (retired) retired->intervals.swap(gone);
         readers_->retire(std::move(retired));

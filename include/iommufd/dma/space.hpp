@@ -174,6 +174,8 @@ public:
     // ETIMEDOUT: unmapped, but a reader has a guard: a change of the space after its end frees the memory.
     Result<std::uint64_t> unmap(Range range, UnmapOptions options = {}) const;
 
+    // The first one takes time in proportion to what is mapped, and all that is mapped from then on a little more: a space that
+    // nobody reads doesn't pay for it. Throws std::bad_alloc.
     Reader reader(std::string_view label = "reader") const;
 
     // What can be mapped now for all sinks and devices, and to what IOVAs, sizes and addresses must be
