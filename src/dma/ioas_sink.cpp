@@ -5,6 +5,7 @@
 
 #include "core/node.hpp"
 #include "error/compose.hpp"
+#include "error/probes.hpp"
 
 namespace iommufd::inline v0_1::dma {
 namespace {
@@ -12,6 +13,16 @@ namespace {
 // Refusals of a file as such: the same memory may well be mapped by its address.
 bool is_refusal_of_file(int code) {
     return code == ENOTTY || code == EINVAL || code == EBADF || code == EOPNOTSUPP;
+}
+
+// Adds up how long the call took, if it is one for much memory.
+template <class Call>
+auto timed(std::uint64_t length, std::atomic<std::int64_t>& sum, Call&& call) {
+    if (length < 2_MiB) return call();
+    const auto start = std::chrono::steady_clock::now();
+    auto result = call();
+    sum += std::chrono::nanoseconds(std::chrono::steady_clock::now() - start).count();
+    return result;
 }
 
 std::string naming(const Piece& piece) { return compose("'", piece.label, "'"); }
@@ -42,12 +53,21 @@ Result<void> IoasSink::map_by_address(const Piece& piece) {
 // Whatever the kernel has against it, mapping may still do.
 bool IoasSink::copy(const Piece& piece) noexcept {
     if (!piece.pinned_by || &piece.pinned_by->node()->context() != &ioas_.node()->context()) return false;
-    const auto copied = ioas_.copy(*piece.pinned_by, piece.pinned_at, piece.length, piece.access, piece.iova);
+    const auto copied = probes::watched(
+        iommufd_copy_semaphore,
+        [&] { return ioas_.copy(*piece.pinned_by, piece.pinned_at, piece.length, piece.access, piece.iova); },
+        [&](const auto& result, std::int64_t ns) {
+            probes::copy(ioas_.id().value, piece.iova.value, piece.length, probes::code_of(result), ns);
+        });
     if (copied) ++by_copy_;
     return static_cast<bool>(copied);
 }
 
 Result<void> IoasSink::map(const Piece& piece) {
+    return timed(piece.length, nanoseconds_, [&] { return map_in_some_way(piece); });
+}
+
+Result<void> IoasSink::map_in_some_way(const Piece& piece) {
     if (copy(piece)) return {};
     const bool only_by_file = !piece.address;
     if (!only_by_file && (piece.fd < 0 || !piece.shared || file_unsupported_)) return map_by_address(piece);
@@ -63,7 +83,18 @@ Result<void> IoasSink::map(const Piece& piece) {
 }
 
 Result<std::uint64_t> IoasSink::unmap(Range range) {
-    return range.length() == 0 ? ioas_.unmap_all() : ioas_.unmap(range.first, range.length());
+    ++unmapped_;
+    return timed(range.last - range.first, nanoseconds_, [&] {
+        return range.length() == 0 ? ioas_.unmap_all() : ioas_.unmap(range.first, range.length());
+    });
+}
+
+void IoasSink::add_to(Space::Counters& counters) const noexcept {
+    counters.mapped_by_file += by_file_;
+    counters.mapped_by_address += by_address_;
+    counters.mapped_by_copy += by_copy_;
+    counters.unmapped += unmapped_;
+    counters.time += std::chrono::nanoseconds(nanoseconds_);
 }
 
 }  // namespace iommufd::inline v0_1::dma

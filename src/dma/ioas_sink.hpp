@@ -5,6 +5,7 @@
 
 #include "dma/page_tables.hpp"
 #include "iommufd/backend/backend.hpp"
+#include "iommufd/dma/space.hpp"
 
 namespace iommufd::inline v0_1::dma {
 
@@ -24,12 +25,11 @@ public:
     // The caller makes one call of the tables at a time.
     PageTables& tables() noexcept { return tables_; }
 
-    // How often each way of mapping was taken.
-    std::uint64_t mapped_by_file() const noexcept { return by_file_; }
-    std::uint64_t mapped_by_address() const noexcept { return by_address_; }
-    std::uint64_t mapped_by_copy() const noexcept { return by_copy_; }
+    // Its kernel calls so far.
+    void add_to(Space::Counters& counters) const noexcept;
 
 private:
+    Result<void> map_in_some_way(const Piece& piece);
     bool copy(const Piece& piece) noexcept;
     Result<void> map_by_address(const Piece& piece);
 
@@ -39,6 +39,8 @@ private:
     std::atomic<std::uint64_t> by_file_ = 0;
     std::atomic<std::uint64_t> by_address_ = 0;
     std::atomic<std::uint64_t> by_copy_ = 0;
+    std::atomic<std::uint64_t> unmapped_ = 0;
+    std::atomic<std::int64_t> nanoseconds_ = 0;  // in the long ones
 };
 
 }  // namespace iommufd::inline v0_1::dma

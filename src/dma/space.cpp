@@ -10,6 +10,7 @@
 #include "dma/space_state.hpp"
 #include "error/compose.hpp"
 #include "error/guarded.hpp"
+#include "error/probes.hpp"
 
 namespace iommufd::inline v0_1::dma {
 namespace {
@@ -25,6 +26,24 @@ MappingState state_of(const Interval& interval, bool has_sink) {
         default:
             return MappingState::busy;
     }
+}
+
+// Pages of `size` bytes within the piece, as far as they are congruent in IOVA and memory.
+Range large_pages(const Piece& piece, std::uint64_t size) {
+    const auto target = piece.address ? reinterpret_cast<std::uintptr_t>(piece.address) : piece.fd_offset;
+    const std::uint64_t before = -piece.iova.value & (size - 1);
+    if (((piece.iova.value ^ target) & (size - 1)) != 0 || piece.length < before ||
+        piece.length - before < size)
+        return {Iova{1}, Iova{0}};
+    return *Range::of(piece.iova + before, (piece.length - before) / size * size);
+}
+
+void count_pages(const Piece& piece, std::uint64_t page_size, Space::Counters& counters) {
+    const Range giant = large_pages(piece, 1_GiB);
+    const Range large = large_pages(piece, 2_MiB);
+    counters.pages_of_1_gib += giant.length() / 1_GiB;
+    counters.pages_of_2_mib += (large.length() - giant.length()) / 2_MiB;
+    counters.small_pages += (piece.length - large.length()) / page_size;
 }
 
 }  // namespace
@@ -104,11 +123,17 @@ std::optional<IoasId> SpaceState::ioas() const {
 }
 
 Space::Counters SpaceState::counters() const {
+    Space::Counters counters;
     const sys::Lock lock(mutex_);
-    if (!ioas_) return {};
-    return {.mapped_by_file = ioas_->mapped_by_file(),
-            .mapped_by_address = ioas_->mapped_by_address(),
-            .mapped_by_copy = ioas_->mapped_by_copy()};
+    for (const auto& [first, interval] : intervals_.all()) {
+        if (interval.phase != Phase::settled && interval.phase != Phase::attaching) continue;
+        counters.mapped += interval.length();
+        if (ioas_ && !interval.memory->is_dma_buf()) counters.pinned += interval.length();
+        interval.each_piece(
+            [&](const Piece& piece) { return count_pages(piece, page_size_, counters), true; });
+    }
+    if (ioas_) ioas_->add_to(counters);
+    return counters;
 }
 
 Result<Space> Space::on(const Backend& backend) { return on(backend, {}); }
@@ -137,19 +162,33 @@ Space::~Space() = default;
 const std::string& Space::id() const noexcept { return state_->id(); }
 
 Result<Attachment> Space::attach(const std::shared_ptr<Attachable>& device) const {
-    return state_->attach(device).transform([&] { return Attachment(state_, device); });
+    return probes::watched(
+               iommufd_attach_semaphore, [&] { return state_->attach(device); },
+               [&](const auto& result, std::int64_t ns) {
+                   probes::attach(id(), device->name(), probes::code_of(result), ns);
+               })
+        .transform([&] { return Attachment(state_, device); });
 }
 
 Result<Mapping> Space::map(const Memory& memory, MapOptions options) const {
-    return state_->map(memory.node(), options, nullptr).transform([&](const SpaceState::Mapped& mapped) {
-        return Mapping(state_, mapped.ticket, mapped.range, memory);
-    });
+    return map(memory, options, nullptr);
 }
 
 Result<Mapping> Space::map(const Memory& memory, MapOptions options, const BringUp& how) const {
-    return state_->map(memory.node(), options, &how).transform([&](const SpaceState::Mapped& mapped) {
-        return Mapping(state_, mapped.ticket, mapped.range, memory);
-    });
+    return map(memory, options, &how);
+}
+
+Result<Mapping> Space::map(const Memory& memory, const MapOptions& options, const BringUp* how) const {
+    return probes::watched(
+               iommufd_map_semaphore, [&] { return state_->map(memory.node(), options, how); },
+               [&](const auto& result, std::int64_t ns) {
+                   probes::map(id(), (result ? result->range.first : options.iova.value_or(Iova{0})).value,
+                               result ? result->range.length() : options.length, probes::code_of(result), ns,
+                               memory.label());
+               })
+        .transform([&](const SpaceState::Mapped& mapped) {
+            return Mapping(state_, mapped.ticket, mapped.range, memory);
+        });
 }
 
 Result<std::uint64_t> Space::unmap(Range range, UnmapOptions options) const {

@@ -10,6 +10,7 @@
 #include "dma/space_state.hpp"
 #include "error/compose.hpp"
 #include "error/guarded.hpp"
+#include "error/probes.hpp"
 
 namespace iommufd::inline v0_1::dma {
 namespace {
@@ -343,6 +344,14 @@ bool SpaceState::is_leaving(const Sink& sink) {
 }
 
 Result<void> SpaceState::detach(Attachable& device) noexcept {
+    return probes::watched(
+        iommufd_detach_semaphore, [&] { return detach_unwatched(device); },
+        [&](const auto& result, std::int64_t ns) {
+            probes::detach(id_, device.name(), probes::code_of(result), ns);
+        });
+}
+
+Result<void> SpaceState::detach_unwatched(Attachable& device) noexcept {
     const core::DelayedReports delayed;
     const Turn turn(*this);
     retry_leaving();

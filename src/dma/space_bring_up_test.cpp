@@ -233,6 +233,27 @@ TEST_F(SpacePinnedByTest, PartsAndGranulesAreTakenOverToo) {
     EXPECT_TRUE(std::move(copy).unmap());
 }
 
+TEST_F(SpacePinnedByTest, CountersTellBytesPagesAndKernelCalls) {
+    const Memory large = Memory::anonymous(16_MiB).value();
+    const auto misaligned = reinterpret_cast<std::uintptr_t>(large.data()) % 2_MiB;
+    Mapping congruent = first_.map(large, {.iova = kBase + misaligned, .length = 16_MiB}).value();
+    Space::Counters counters = first_.counters();
+    EXPECT_EQ(counters.mapped, 16_MiB);
+    EXPECT_EQ(counters.pinned, 16_MiB);
+    EXPECT_EQ(counters.pages_of_1_gib, 0U);
+    EXPECT_EQ(counters.pages_of_2_mib, misaligned == 0 ? 8U : 7U);
+    EXPECT_EQ(counters.small_pages * 4096 + counters.pages_of_2_mib * 2_MiB, 16_MiB);
+    EXPECT_GT(counters.time.count(), 0);
+    EXPECT_TRUE(std::move(congruent).unmap());
+    counters = first_.counters();
+    EXPECT_EQ(counters.mapped + counters.pinned + counters.small_pages, 0U);
+    EXPECT_EQ(counters.unmapped, 1U);
+    // The same memory where its pages are not congruent.
+    const Mapping other = first_.map(large, {.iova = kBase + misaligned + 4096}).value();
+    EXPECT_EQ(first_.counters().pages_of_2_mib, 0U);
+    EXPECT_EQ(first_.counters().small_pages, 4096U);
+}
+
 // The lender's IOAS, asked to unmap while its pins are being taken over.
 class AsksMeanwhile final : public sys::FaultyKernel {
 public:

@@ -120,6 +120,7 @@ private:
     SinkPointers leaving_sinks() const IOMMUFD_REQUIRES(mutex_);
 
     // space_unmap.cpp
+    Result<std::uint64_t> unmap_unwatched(Range range, std::uint64_t owner, Deadline deadline);
     Removal begin_removal(Interval* intervals) IOMMUFD_REQUIRES(mutex_);
     static Phase take_out(Interval& interval, const Removal& removal) noexcept;
     void remove(Removal& removal) noexcept;
@@ -138,6 +139,7 @@ private:
     Result<void> attach_with_sink(const std::shared_ptr<Attachable>& device);
     Result<void> replay(const SinkPointer& sink, const Bound& sink_bound,
                         const std::shared_ptr<Attachable>& device);
+    Result<void> detach_unwatched(Attachable& device) noexcept;
     Result<void> detach_iommu_device(Attachable& device);
     Result<void> detach_sink(Attachable& device);
     Result<void> refresh_bound(const SinkPointer& sink);

@@ -8,6 +8,7 @@
 #include "dma/sink_calls.hpp"
 #include "dma/space_state.hpp"
 #include "error/compose.hpp"
+#include "error/probes.hpp"
 
 namespace iommufd::inline v0_1::dma {
 
@@ -95,6 +96,15 @@ void SpaceState::remove(Removal& removal) noexcept {
 }
 
 Result<std::uint64_t> SpaceState::unmap(Range range, std::uint64_t owner, Deadline deadline) {
+    return probes::watched(
+        iommufd_unmap_semaphore, [&] { return unmap_unwatched(range, owner, deadline); },
+        [&](const auto& result, std::int64_t ns) {
+            probes::unmap(id_, range.first.value, result ? *result : range.length(), probes::code_of(result),
+                          ns);
+        });
+}
+
+Result<std::uint64_t> SpaceState::unmap_unwatched(Range range, std::uint64_t owner, Deadline deadline) {
     return guarded(Operation::ioas_unmap, [&]() -> Result<std::uint64_t> {
         if (const std::string* const label = readers_->held_by_this_thread())
             return Error::refused(
@@ -162,7 +172,13 @@ void SpaceState::abandon(std::uint64_t ticket, Range range) noexcept {
         return {};
     });
     if (!begun) has_abandoned_ = true;
-    if (removal.intervals) remove(removal);
+    if (removal.intervals)
+        probes::watched(
+            iommufd_unmap_semaphore, [&] { return remove(removal), !removal.failure; },
+            [&](bool, std::int64_t ns) {
+                probes::unmap(id_, range.first.value, range.length(),
+                              removal.failure ? removal.failure->code() : 0, ns);
+            });
     if (!begun || removal.failure)
         if (auto left = abandoned_in(range)) report(Severity::error, *std::move(left));
     // Who holds a guard must not wait for it: the memory then goes with a later change.

@@ -7,6 +7,7 @@
 #include <new>
 
 #include "error/compose.hpp"
+#include "error/probes.hpp"
 
 namespace iommufd::inline v0_1 {
 
@@ -27,15 +28,22 @@ constexpr std::uintptr_t bare(Operation operation, int code) noexcept {
     return kBare | (static_cast<std::uintptr_t>(operation) << 8) | (static_cast<std::uintptr_t>(code) << 16);
 }
 
+void tell(Operation operation, int code) noexcept {
+    if (iommufd_error_semaphore != 0) probes::error(name(operation).data(), code);
+}
+
 }  // namespace
 
 Error::Error(Operation operation, int code, std::string what) noexcept : state_(bare(operation, code)) {
     if (auto* const words = new (std::nothrow) Words{
             .code = code, .operation = operation, .what = std::move(what), .cause = {}, .next_step = {}})
         state_ = reinterpret_cast<std::uintptr_t>(words);
+    tell(operation, code);
 }
 
-Error::Error(Operation operation, int code) noexcept : state_(bare(operation, code)) {}
+Error::Error(Operation operation, int code) noexcept : state_(bare(operation, code)) {
+    tell(operation, code);
+}
 
 Error Error::refused(int code, std::string what, std::string cause, std::string next_step) noexcept {
     Error error(Operation::none, code, std::move(what));

@@ -218,6 +218,34 @@ TEST_F(VfioDmaTest, NvmeShutsDownAndStartsAgain) {
         EINVAL);
 }
 
+TEST_F(VfioDmaTest, TwoSpacesPinTheSameMemoryOnceAndEitherMayEndFirst) {
+    const auto other_space = dma::Space::on(backend_, {.id = "dma1"}).value();
+    const Device nvme = bind(kNvme);
+    const Device card = bind(kEdu);
+    card.set_dma_bits(drivers::Edu::kKind.dma_bits);
+    const auto in_first = space_.attach(nvme).value();
+    const auto in_other = other_space.attach(card).value();
+    const auto private_memory = Memory::anonymous(4_MiB, {.label = "private"}).value();
+    auto first = std::optional(space_.map(private_memory, {.iova = kBase}, {.threads = 2}).value());
+    const std::uint64_t once = pinned();
+    EXPECT_GE(once, 4_MiB);
+    const auto second =
+        other_space.map(private_memory, {.iova = kBase + 16_MiB, .pinned_by = &space_}).value();
+    EXPECT_EQ(other_space.counters().mapped_by_copy, 1U);
+    EXPECT_EQ(pinned(), once);
+    // Mapped for both; and without this the same memory counts twice.
+    {
+        const auto again = other_space.map(private_memory, {.iova = kBase + 32_MiB}).value();
+        EXPECT_EQ(pinned(), once + 4_MiB);
+    }
+    first.reset();
+    EXPECT_EQ(pinned(), once);
+    auto edu = drivers::Edu::start(card).value();
+    fill(private_memory.bytes().first(4_KiB), 3);
+    ASSERT_TRUE(edu.copy(kBase + 16_MiB + 64_KiB, kBase + 16_MiB, 4_KiB));
+    EXPECT_EQ(std::memcmp(private_memory.data(), private_memory.data() + 64_KiB, 4_KiB), 0);
+}
+
 // edu reads the NVMe controller's capabilities (CAP, at 0 of its BAR) by DMA.
 TEST_F(VfioDmaTest, ABarIsReachedByAnotherDeviceUntilItIsRevokedAndAfterItIsMappedAgain) {
     const Device nvme = bind(kNvme);
@@ -268,6 +296,49 @@ TEST_F(VfioDmaTest, ABarIsReachedByAnotherDeviceUntilItIsRevokedAndAfterItIsMapp
     ASSERT_TRUE(peer.remap());
     EXPECT_EQ(peer.state(), dma::MappingState::mapped);
     EXPECT_EQ(read_bar(), capabilities);
+}
+
+// The disk's DMA goes straight into the memory of another card (ivshmem, BAR 2).
+TEST_F(VfioDmaTest, ADiskReadsIntoTheMemoryOfAnotherCardAndAgainAfterThatWasReset) {
+    if (!is_there(kIvshmem)) GTEST_SKIP() << "the VM has no ivshmem";
+    give_to_vfio(kIvshmem);
+    const Device card = bind(kIvshmem);
+    ASSERT_TRUE(card.enable());
+    if (!vfio::has_feature(card, vfio::Feature::dma_buf, vfio::FeatureUse::get))
+        GTEST_SKIP() << "needs Linux 6.19";
+    const Device nvme = bind(kNvme);
+    const auto attached = space_.attach(nvme).value();
+    const auto mapped = space_.map(memory_, {.iova = kBase}).value();
+    const auto disk =
+        drivers::Nvme::start(nvme, {.memory = memory_.data(), .iova = kBase, .size = 64_KiB}).value();
+    const auto data = memory_.bytes().subspan(64_KiB, 64_KiB);
+    fill(data, 5);
+    ASSERT_TRUE(disk->write(0, kBase + 64_KiB, 64_KiB));
+
+    const int buffer = vfio::export_dma_buf(card, 2, 0, 4_MiB).value();
+    const auto bar = Memory::dma_buf(buffer, 4_MiB, {.label = "card"}).value();
+    ::close(buffer);
+    constexpr Iova kPeer = kBase + 16_MiB;
+    auto peer = space_.map(bar, {.iova = kPeer}).value();
+    const auto there = card.region(2).value();
+    std::vector<std::byte> seen(data.size());
+    const auto arrives_at = [&](std::uint64_t offset) {
+        const std::vector<std::byte> nothing(data.size());
+        EXPECT_TRUE(there.write_bytes(offset, nothing.data(), nothing.size()));
+        EXPECT_TRUE(
+            disk->read(0, kPeer + offset, data.size()));  // (QEMU's NVMe doesn't tell that DMA was blocked.)
+        EXPECT_TRUE(there.read_bytes(offset, seen.data(), seen.size()));
+        return std::ranges::equal(seen, data);
+    };
+    EXPECT_TRUE(arrives_at(0));
+    EXPECT_TRUE(arrives_at(4_MiB - data.size()));
+
+    ASSERT_TRUE(card.reset());
+    ASSERT_TRUE(card.enable());
+    EXPECT_FALSE(arrives_at(1_MiB));  // revoked
+    ASSERT_TRUE(peer.remap());
+    EXPECT_TRUE(arrives_at(1_MiB));
+    EXPECT_TRUE(disk->stop());
 }
 
 }  // namespace

@@ -24,8 +24,8 @@ inline constexpr const char* kMtty = "/sys/bus/mdev/devices/83b8f4f2-509f-382f-3
 // device.
 inline constexpr const char* kGroupedEdu = "0000:02:01.0";
 inline constexpr const char* kGroupedVirtio = "0000:02:02.0";
-// And an ivshmem with a BAR of 4 MiB.
-inline constexpr const char* kIvshmem = "0000:00:15.0";
+// And an ivshmem with a BAR of 4 MiB, alone on its bus, so that it can be reset.
+inline constexpr const char* kIvshmem = "0000:03:00.0";
 inline constexpr Iova kBase{0x4000000};
 
 inline std::uint64_t pinned() { return host::process(sys::host_kernel()).value().pinned; }

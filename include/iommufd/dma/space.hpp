@@ -188,9 +188,21 @@ public:
     std::optional<IoasId> ioas() const;
 
     struct Counters {
-        std::uint64_t mapped_by_file = 0;  // kernel calls, of the IOAS in use
+        // Kernel calls, of the IOAS in use.
+        std::uint64_t mapped_by_file = 0;
         std::uint64_t mapped_by_address = 0;
         std::uint64_t mapped_by_copy = 0;  // see MapOptions::pinned_by
+        std::uint64_t unmapped = 0;
+        // Spent in those of 2 MiB and more: reading the clock would cost the smaller ones too much.
+        std::chrono::nanoseconds time{};
+        // Bytes, now.
+        std::uint64_t mapped = 0;
+        std::uint64_t pinned = 0;  // of those, what the kernel holds for the IOAS; no dma-bufs
+        // How they divide into I/O pages of these sizes, if the IOMMU has them and the memory is contiguous: as IOVA and address
+        // allow. (`small`: of the CPU's smallest size.)
+        std::uint64_t pages_of_1_gib = 0;
+        std::uint64_t pages_of_2_mib = 0;
+        std::uint64_t small_pages = 0;
     };
     Counters counters() const;
 
@@ -203,6 +215,7 @@ public:
 
 private:
     explicit Space(std::shared_ptr<SpaceState> state) noexcept;
+    Result<Mapping> map(const Memory& memory, const MapOptions& options, const BringUp* how) const;
     std::shared_ptr<SpaceState> state_;
 };
 
