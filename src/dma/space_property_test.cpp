@@ -1,213 +1,51 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //
-// A Space against an array of pages: whatever is asked of it at random, it says and does what the array does.
-// IOMMUFD_PROPERTY_STEPS: how many (100000).
-#include <gtest/gtest.h>
+// The property of tests/support/space_property.hpp, on sinks that keep books and on the model kernel. (On the real one:
+// tests/kernel/space_property_test.cpp.)
+#include "support/space_property.hpp"
 
-#include <array>
-#include <cerrno>
-#include <cstdlib>
-#include <random>
-
-#include "iommufd/dma/space.hpp"
+#include "iommufd/model/machine.hpp"
 #include "support/fake_sink.hpp"
+#include "support/ioas_devices.hpp"
 
 namespace iommufd::dma {
 namespace {
 
 using support::FakeSink;
 
-constexpr std::uint64_t kPage = 4096;
-constexpr std::uint64_t kPages = 512;  // of IOVAs, from kFirst on: across the end of the first gigabyte
-constexpr std::uint64_t kFirst = (std::uint64_t{1} << 30) / kPage - 200;
-
-struct Page {
-    int mapping = 0;  // which one; 0: none
-    std::byte* address = nullptr;
-    Access access = Access::read;
-};
-
-class Property {
+class FakeDevices final : public support::Devices {
 public:
-    explicit Property(unsigned seed) : random_(seed) {}
-
-    void step() {
-        switch (below(10)) {
-            case 0:
-            case 1:
-            case 2:
-            case 3:
-                return map();
-            case 4:
-            case 5:
-            case 6:
-                return unmap();
-            case 7:
-                return attach_or_detach();
-            default:
-                return translate();
-        }
+    Space make_space() override { return Space::without_iommufd({.id = "random"}).value(); }
+    std::shared_ptr<Attachable> make(unsigned which) override {
+        auto sink = std::make_shared<FakeSink>("sink");
+        if (which == 0) first_ = sink;
+        return sink;
     }
-
-    // What every sink has, and what the books say.
-    void compare() {
-        std::map<Iova, std::uint64_t> pages;
-        for (std::uint64_t i = 0; i < kPages; ++i)
-            if (pages_[i].mapping != 0) pages[iova_of(i)] = kPage;
-        for (const auto& sink : {first_, second_}) {
-            if (!sink) continue;
-            std::map<Iova, std::uint64_t> found;
-            for (const auto& [iova, length] : sink->pieces())
-                for (std::uint64_t at = 0; at < length; at += kPage) found[iova + at] = kPage;
-            ASSERT_EQ(found, pages);
-        }
-        std::map<Iova, std::uint64_t> books;
-        for (const MappingInfo& info : space_.mappings())
-            for (std::uint64_t at = 0; at < info.range.length(); at += kPage)
-                books[info.range.first + at] = kPage;
-        ASSERT_EQ(books, pages);
+    void fail_at(std::optional<Iova> iova) override {
+        if (const auto sink = first_.lock()) sink->fail_map_at = iova;
+    }
+    std::set<Iova> reached(const Space&, Attachable& device, const std::vector<Iova>&) override {
+        std::set<Iova> found;
+        for (const auto& [iova, length] : static_cast<FakeSink&>(device).pieces())
+            for (std::uint64_t at = 0; at < length; at += support::kPage) found.insert(iova + at);
+        return found;
     }
 
 private:
-    std::uint64_t below(std::uint64_t limit) { return random_() % limit; }
-    static Iova iova_of(std::uint64_t page) { return Iova{(kFirst + page) * kPage}; }
-    Range range(std::uint64_t first, std::uint64_t count) const {
-        return *Range::of(iova_of(first), count * kPage);
-    }
-
-    void map() {
-        const std::uint64_t first = below(kPages);
-        const std::uint64_t count =
-            1 + below(std::min<std::uint64_t>(kPages - first, below(4) == 0 ? 200 : 8));
-        const std::uint64_t offset = below(kPages - count + 1);
-        const std::uint64_t granule = below(3) == 0 ? kPage * (1 + below(2)) : 0;
-        const Access access = below(2) == 0 ? Access::read : Access::read_write;
-        bool is_free = true;
-        for (std::uint64_t i = 0; i < count; ++i) is_free = is_free && pages_[first + i].mapping == 0;
-        // A sink fails at one of the pieces.
-        const bool fails = is_free && first_ && below(8) == 0;
-        if (fails) {
-            const std::uint64_t step = granule == 0 ? count : granule / kPage;
-            first_->fail_map_at = iova_of(first + below((count + step - 1) / step) * step);
-        }
-        auto mapped = space_.map(memory_, {.iova = iova_of(first),
-                                           .offset = offset * kPage,
-                                           .length = count * kPage,
-                                           .access = access,
-                                           .granule = granule});
-        if (first_) first_->fail_map_at.reset();
-        ASSERT_EQ(static_cast<bool>(mapped), is_free && !fails);
-        if (!mapped) {
-            ASSERT_EQ(mapped.error().code(), fails ? ENOMEM : EEXIST);
-            return;
-        }
-        std::move(*mapped).leave();
-        granules_.push_back({.first = first, .granule = granule / kPage});
-        for (std::uint64_t i = 0; i < count; ++i)
-            pages_[first + i] = {.mapping = static_cast<int>(granules_.size()),
-                                 .address = memory_.data() + (offset + i) * kPage,
-                                 .access = access};
-    }
-
-    // Whether a range that ends (or begins) between these two pages leaves the mapping whole, or cuts it where it may.
-    bool may_cut(std::uint64_t before, std::uint64_t after) const {
-        if (after == 0 || after >= kPages || pages_[before].mapping == 0) return true;
-        if (pages_[before].mapping != pages_[after].mapping) return true;
-        const auto& [first, granule] = granules_[static_cast<std::size_t>(pages_[before].mapping) - 1];
-        return granule != 0 && (after - first) % granule == 0;
-    }
-
-    void unmap() {
-        const std::uint64_t first = below(kPages);
-        const std::uint64_t count =
-            1 + below(std::min<std::uint64_t>(kPages - first, below(3) == 0 ? 300 : 12));
-        std::uint64_t mapped = 0;
-        for (std::uint64_t i = 0; i < count; ++i) mapped += pages_[first + i].mapping != 0 ? 1 : 0;
-        const bool cuts =
-            !may_cut(first == 0 ? 0 : first - 1, first) || !may_cut(first + count - 1, first + count);
-        const auto unmapped = space_.unmap(range(first, count));
-        if (cuts || mapped == 0) {
-            ASSERT_EQ(unmapped.error().code(), cuts ? EINVAL : ENOENT);
-            return;
-        }
-        ASSERT_TRUE(unmapped) << unmapped.error().line();
-        ASSERT_EQ(*unmapped, mapped * kPage);
-        for (std::uint64_t i = 0; i < count; ++i) pages_[first + i] = {};
-    }
-
-    void attach_or_detach() {
-        auto& sink = below(2) == 0 ? first_ : second_;
-        auto& attached = &sink == &first_ ? first_attached_ : second_attached_;
-        if (sink) {
-            attached.reset();
-            ASSERT_TRUE(sink->pieces().empty());
-            sink.reset();
-        } else {
-            sink = std::make_shared<FakeSink>("sink");
-            attached = space_.attach(sink).value();
-        }
-    }
-
-    void translate() {
-        const Guard guard = reader_.enter();
-        for (int i = 0; i < 8; ++i) {
-            const std::uint64_t first = below(kPages);
-            const std::uint64_t start = below(kPage);
-            const std::uint64_t length = 1 + below(3 * kPage);
-            const Access access = below(2) == 0 ? Access::read : Access::write;
-            // As many bytes as lie side by side and allow it.
-            std::uint64_t expected = 0;
-            for (std::uint64_t page = first; page < kPages && expected < length + start; ++page) {
-                const Page& here = pages_[page];
-                const bool allowed = here.mapping != 0 && (access == Access::read || may_write(here.access));
-                if (!allowed || here.address != pages_[first].address + (page - first) * kPage) break;
-                expected += kPage;
-            }
-            expected = expected <= start ? 0 : std::min(expected - start, length);
-            const auto found = guard.translate(iova_of(first) + start, length, access);
-            ASSERT_EQ(found.size(), expected);
-            if (expected != 0) ASSERT_EQ(found.data(), pages_[first].address + start);
-
-            std::vector<Iova> iovas;
-            std::vector<Iova> reference;
-            std::byte* const page = memory_.data() + below(kPages) * kPage;
-            guard.reverse(page + start, 1, iovas);
-            for (std::uint64_t at = 0; at < kPages; ++at)
-                if (pages_[at].mapping != 0 && pages_[at].address == page)
-                    reference.push_back(iova_of(at) + start);
-            ASSERT_EQ(iovas, reference);
-        }
-    }
-
-    struct Granule {
-        std::uint64_t first;
-        std::uint64_t granule;  // in pages
-    };
-
-    std::mt19937_64 random_;
-    Memory memory_ = Memory::anonymous(kPages * kPage).value();
-    Space space_ = Space::without_iommufd({.id = "random"}).value();
-    Reader reader_ = space_.reader();
-    std::shared_ptr<FakeSink> first_;
-    std::shared_ptr<FakeSink> second_;
-    std::optional<Attachment> first_attached_;
-    std::optional<Attachment> second_attached_;
-    std::array<Page, kPages> pages_;
-    std::vector<Granule> granules_;  // of each mapping
+    std::weak_ptr<FakeSink> first_;
 };
 
 TEST(SpacePropertyTest, SaysAndDoesWhatAnArrayOfPagesDoes) {
-    // NOLINTNEXTLINE(concurrency-mt-unsafe): one thread
-    const char* const wanted = std::getenv("IOMMUFD_PROPERTY_STEPS");
-    const int steps = wanted ? std::atoi(wanted) : 100000;
-    for (unsigned seed = 1; seed <= 4; ++seed) {
-        Property property(seed);
-        for (int step = 0; step < steps / 4; ++step) {
-            property.step();
-            if (step % 50 == 0) property.compare();
-            if (::testing::Test::HasFatalFailure()) FAIL() << "seed " << seed << ", step " << step;
-        }
-    }
+    support::run_space_property(100000, 50, [] { return std::make_unique<FakeDevices>(); });
+}
+
+TEST(SpacePropertyTest, SoItDoesOnTheModelKernel) {
+    model::Machine machine(model::parse("devices=edu,edu").value());
+    support::run_space_property(100000, 200, [&] {
+        return std::make_unique<support::IoasDevices>(
+            machine.kernel(), std::array{"/dev/vfio/devices/vfio0", "/dev/vfio/devices/vfio1"});
+    });
+    EXPECT_FALSE(machine.leaks().any()) << machine.leaks().text();
 }
 
 }  // namespace
