@@ -5,7 +5,8 @@
 //     auto requests = viommu::PageRequests::alloc(context).value();
 //     guest.install(table, {.fault_queue = &requests.queue()});
 //     loop.add(requests.fd(), [&] {
-//         for (auto& group : requests.read().value())
+//         auto groups = requests.read().value();
+//         for (auto& group : groups)
 //             std::move(group).answer(provide(group.faults()) ? Response::success : Response::invalid);
 //     });
 //
