@@ -4,6 +4,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <thread>
+
 #include "error/guarded.hpp"
 #include "iommufd/dma/space.hpp"
 #include "iommufd/model/machine.hpp"
@@ -77,6 +80,15 @@ TEST_F(GuestDeviceTest, AParentHasWhatTheIommuGivesBesideNesting) {
     }
 }
 
+TEST_F(GuestDeviceTest, TablesThatHoldTheirPasidsThemselvesGetNoFlagForThem) {
+    kernel_.pasid_bits = 4;
+    kernel_.refused_in_tables = kPasids;
+    const auto joined = join().value();
+    EXPECT_TRUE(guest_.install(Table{1}));
+    EXPECT_TRUE(guest_.install(Table{2}));
+    EXPECT_THAT(kernel_.flags, ElementsAre(kParent | kPasids, 0U, 0U));
+}
+
 TEST_F(GuestDeviceTest, WhereTheIommuCannotNestTheSpaceRefusesTheDevice) {
     kernel_.nests = false;
     const auto refused = join();
@@ -144,6 +156,37 @@ TEST_F(GuestDeviceTest, ADeviceIsFreeAgainWhenItsGuestIsGone) {
         guest_ = GuestDevice::of(RawDevice::bind(backend_, "/dev/vfio/devices/vfio1")).value();
     }
     EXPECT_TRUE(space_.attach(device_));
+}
+
+TEST_F(GuestDeviceTest, TheSpaceMayDetachTheDeviceWhileTheGuestChangesItsTables) {
+    std::atomic<bool> stop = false;
+    std::thread changes([&] {
+        for (std::uint32_t root = 0; !stop; ++root) {
+            const auto installed = guest_.install(Table{root});
+            if (!installed) EXPECT_EQ(installed.error().code(), ENODEV);
+            if (root % 3 == 0) (void)guest_.bypass();
+            if (root % 5 == 0) (void)guest_.block();
+        }
+    });
+    std::thread invalidates([&] {
+        Batch<Entry> batch;
+        while (!stop) {
+            (void)batch.add({1});
+            if (const auto flushed = batch.flush(guest_); !flushed) EXPECT_EQ(flushed.error().code(), ENOENT);
+            batch.clear();
+        }
+    });
+    for (int i = 0; i < 200; ++i) {
+        const auto joined = join();
+        EXPECT_TRUE(joined) << joined.error().text();
+        std::this_thread::yield();
+    }
+    stop = true;
+    changes.join();
+    invalidates.join();
+    EXPECT_EQ(guest_.translation(), Translation::none);
+    EXPECT_EQ(backend_.context()->notices(), 0U);
+    EXPECT_TRUE(space_.not_released().empty());
 }
 
 // All that a guest does. Stops at the first error, and lets everything go.

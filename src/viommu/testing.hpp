@@ -11,6 +11,7 @@
 #include <cstring>
 #include <deque>
 #include <map>
+#include <mutex>
 #include <span>
 #include <vector>
 
@@ -35,6 +36,7 @@ public:
     // What the IOMMU has, and refuses beside NEST_PARENT.
     bool nests = true;
     std::uint32_t refused_in_parents = 0;
+    std::uint32_t refused_in_tables = 0;
     std::uint8_t pasid_bits = 0;
     bool dirty_tracking = false;
     int fail_attach = 0;  // a positive errno, once
@@ -69,6 +71,7 @@ public:
 
     int ioctl(int fd, unsigned long request, void* argument) override {
         const AllocationFaults::Armed unfailed(0);
+        const std::lock_guard lock(mutex_);
         switch (request) {
             case uapi::kGetHwInfo:
                 return hw_info(fd, *static_cast<uapi::HwInfo*>(argument));
@@ -83,9 +86,12 @@ public:
                 command.out_fault_fd = static_cast<std::uint32_t>(queue_fd_);
                 return 0;
             }
-            case uapi::kDestroy:
-                if (static_cast<uapi::Destroy*>(argument)->id != kQueue) break;
-                return queue_fd_ < 0 ? 0 : -EBUSY;
+            case uapi::kDestroy: {
+                const std::uint32_t id = static_cast<uapi::Destroy*>(argument)->id;
+                if (id == kQueue) return queue_fd_ < 0 ? 0 : -EBUSY;
+                parents_.erase(id);
+                break;
+            }
             case uapi::vfio::kDeviceAttachIommufdPt:
                 if (fail_attach != 0) return -std::exchange(fail_attach, 0);
                 break;
@@ -153,7 +159,8 @@ private:
         if ((command.flags & uapi::kHwptNestParent) != 0 &&
             (!nests || (command.flags & refused_in_parents) != 0))
             return -EOPNOTSUPP;
-        if (nested && command.data_type != kTableType) return -EOPNOTSUPP;
+        if (nested && (command.data_type != kTableType || (command.flags & refused_in_tables) != 0))
+            return -EOPNOTSUPP;
         uapi::HwptAlloc plain{.size = sizeof plain,
                               .flags = 0,
                               .dev_id = command.dev_id,
@@ -177,6 +184,7 @@ private:
         return 0;
     }
 
+    std::mutex mutex_;                                // for ioctls: what tests of several threads make
     std::map<std::uint32_t, std::uint32_t> parents_;  // to their IOAS
     int queue_fd_ = -1;
     std::deque<std::vector<uapi::HwptPgfault>> waiting_;
