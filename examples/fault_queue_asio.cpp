@@ -12,16 +12,17 @@ using namespace examples;
 
 namespace {
 
-// Answers the faults of a queue for as long as it lives and its loop runs.
+// Answers page requests for as long as it lives and its loop runs.
 class FaultServer {
 public:
-    // Gives the answer to a group of faults.
-    using Handler = std::function<core::Response(std::span<const core::PageFault>)>;
+    // Answers a group, now or later: a group that goes without is answered "invalid".
+    using Handler = std::function<void(viommu::Group)>;
     using OnError = std::function<void(const Error&)>;
 
-    FaultServer(asio::io_context& loop, const core::FaultQueue& queue, Handler handler, OnError on_error)
-        : queue_(queue),
-          descriptor_(loop, queue.fd()),
+    FaultServer(asio::io_context& loop, const viommu::PageRequests& requests, Handler handler,
+                OnError on_error)
+        : requests_(requests),
+          descriptor_(loop, requests.fd()),
           handler_(std::move(handler)),
           on_error_(std::move(on_error)) {
         wait();
@@ -41,16 +42,12 @@ private:
     }
 
     void answer() {
-        core::PageFault buffer[16];
-        const auto faults = queue_.read(buffer); // what doesn't fit makes the descriptor readable again
-        if (!faults) return on_error_(faults.error());
-        for_each_group(*faults, [&](std::span<const core::PageFault> group) {
-            if (auto sent = queue_.respond(group.front().cookie, handler_(group)); !sent)
-                on_error_(sent.error());
-        });
+        auto groups = requests_.read(); // what doesn't fit makes the descriptor readable again
+        if (!groups) return on_error_(groups.error());
+        for (viommu::Group& group : *groups) handler_(std::move(group));
     }
 
-    const core::FaultQueue& queue_;
+    const viommu::PageRequests& requests_;
     asio::posix::stream_descriptor descriptor_;
     Handler handler_;
     OnError on_error_;
@@ -65,22 +62,22 @@ int main() try {
     unsigned answered = 0;
     bool failed = false;
 
+    const auto on_error = [&](const Error& error) {
+        std::fprintf(stderr, "fault_queue_asio: %s\n", error.text().c_str());
+        failed = true;
+        loop.stop();
+    };
+
     const FaultServer server(
-        loop, device.queue(),
-        [&](std::span<const core::PageFault> group) {
-            auto response = core::Response::success;
-            for (const core::PageFault& fault : group)
-                if (memory.provide(fault) != core::Response::success) response = core::Response::invalid;
-            std::printf("0x%llx: %s\n", static_cast<unsigned long long>(group.front().address),
+        loop, device.requests(),
+        [&](viommu::Group group) {
+            const auto response = memory.provide(group);
+            std::printf("0x%llx: %s\n", static_cast<unsigned long long>(group.faults().front().address),
                         response == core::Response::success ? "mapped" : "no memory there");
+            if (auto sent = std::move(group).answer(response); !sent) return on_error(sent.error());
             if (++answered == 2) loop.stop();
-            return response;
         },
-        [&](const Error& error) {
-            std::fprintf(stderr, "fault_queue_asio: %s\n", error.text().c_str());
-            failed = true;
-            loop.stop();
-        });
+        on_error);
 
     device.reach_for(PagedMemory::kStart + 5 * kPage);
     device.reach_for(Iova{0x70000000}); // where no memory is

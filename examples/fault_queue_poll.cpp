@@ -12,25 +12,20 @@ using namespace examples;
 namespace {
 
 // Answers whatever waits in the queue now; returns how many groups that were. Never blocks.
-Result<unsigned> answer_faults(const core::FaultQueue& queue, PagedMemory& memory) {
-    core::PageFault buffer[16]; // as long as the longest group of the device, or read() says EINVAL
-    unsigned groups = 0;
+Result<unsigned> answer_requests(const viommu::PageRequests& requests, PagedMemory& memory) {
+    unsigned answered = 0;
     for (;;) {
-        const auto faults = queue.read(buffer);
-        if (!faults) return faults.error();
-        if (faults->empty()) return groups;
-        Result<void> failed;
-        for_each_group(*faults, [&](std::span<const core::PageFault> group) {
-            // One answer for the group: success when all of its pages are there.
-            auto response = core::Response::success;
-            for (const core::PageFault& fault : group)
-                if (memory.provide(fault) != core::Response::success) response = core::Response::invalid;
-            std::printf("0x%llx: %s\n", static_cast<unsigned long long>(group.front().address),
+        auto groups = requests.read();
+        if (!groups) return groups.error();
+        if (groups->empty()) return answered;
+        for (viommu::Group& group : *groups) {
+            // One answer for the group. One that goes without is answered "invalid".
+            const auto response = memory.provide(group);
+            std::printf("0x%llx: %s\n", static_cast<unsigned long long>(group.faults().front().address),
                         response == core::Response::success ? "mapped" : "no memory there");
-            if (auto sent = queue.respond(group.front().cookie, response); !sent) failed = sent;
-            ++groups;
-        });
-        if (!failed) return failed.error();
+            if (auto sent = std::move(group).answer(response); !sent) return sent.error();
+            ++answered;
+        }
     }
 }
 
@@ -42,13 +37,13 @@ int main() try {
     device.reach_for(PagedMemory::kStart + 5 * kPage);
     device.reach_for(Iova{0x70000000}); // where no memory is
 
-    pollfd waiting{.fd = device.queue().fd(), .events = POLLIN, .revents = 0};
+    pollfd waiting{.fd = device.requests().fd(), .events = POLLIN, .revents = 0};
     for (unsigned answered = 0; answered < 2;) {
         if (::poll(&waiting, 1, -1) < 0 && errno != EINTR) {
             std::perror("fault_queue_poll: poll");
             return 1;
         }
-        answered += answer_faults(device.queue(), memory).value();
+        answered += answer_requests(device.requests(), memory).value();
     }
     return 0;
 } catch (const Failure& failure) {

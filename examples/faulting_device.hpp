@@ -7,11 +7,10 @@
 #pragma once
 
 #include <cerrno>
-#include <span>
 
-#include "iommufd/core/fault_queue.hpp"
 #include "iommufd/core/hwpt.hpp"
 #include "iommufd/dma/memory.hpp"
+#include "iommufd/viommu/page_requests.hpp"
 #include "kernel/mock.hpp"
 
 namespace examples {
@@ -30,7 +29,14 @@ public:
     PagedMemory(const PagedMemory&) = delete;
     PagedMemory& operator=(const PagedMemory&) = delete;
 
-    // Makes the page there that a fault asks for. Invalid: there is no memory at that address.
+    // Makes all pages there that a group of faults asks for. Invalid: there is no memory at one of the addresses.
+    core::Response provide(const viommu::Group& group) {
+        for (const core::PageFault& fault : group.faults())
+            if (provide(fault) != core::Response::success) return core::Response::invalid;
+        return core::Response::success;
+    }
+
+private:
     core::Response provide(const core::PageFault& fault) {
         const std::uint64_t offset = fault.address - kStart.value;
         if (fault.address < kStart.value || offset >= memory_.size()) return core::Response::invalid;
@@ -41,21 +47,9 @@ public:
         return there ? core::Response::success : core::Response::invalid;
     }
 
-private:
     const core::Ioas& ioas_;
     dma::Memory memory_ = dma::Memory::memfd(1_MiB).value();
 };
-
-// Calls `answer(group)` for each group of faults: a group ends with the fault that is marked as its last, and all of
-// it shares one cookie. read() gives whole groups only.
-template <class Answer>
-void for_each_group(std::span<const core::PageFault> faults, Answer answer) {
-    for (std::size_t first = 0, i = 0; i < faults.size(); ++i)
-        if (faults[i].last()) {
-            answer(faults.subspan(first, i + 1 - first));
-            first = i + 1;
-        }
-}
 
 // A device whose page table sends its faults to a queue.
 class FaultingDevice {
@@ -70,11 +64,11 @@ public:
     FaultingDevice& operator=(const FaultingDevice&) = delete;
 
     const core::Ioas& ioas() const { return ioas_; }
-    const core::FaultQueue& queue() const { return queue_; }
+    const viommu::PageRequests& requests() const { return requests_; }
 
     // The device reaches for an address, finds nothing, and asks for the page.
     void reach_for(Iova address) {
-        if (const int result = device_.fault(address.value, 0, ++requests_); result < 0)
+        if (const int result = device_.fault(address.value, 0, ++reaches_); result < 0)
             throw Failure(Error(Operation::none, -result, "cannot make the mock device fault"));
     }
 
@@ -82,9 +76,10 @@ private:
     core::Context context_ = core::Context::open().value();
     core::Ioas ioas_ = core::Ioas::alloc(context_).value();
     kernel_tests::MockDevice device_ = kernel_tests::MockDevice::make(context_, ioas_.id()).value();
-    core::FaultQueue queue_ = core::FaultQueue::alloc(context_).value();
-    core::Hwpt hwpt_ = core::Hwpt::alloc(context_, device_.id(), ioas_, {.fault_queue = &queue_}).value();
-    std::uint32_t requests_ = 0;
+    viommu::PageRequests requests_ = viommu::PageRequests::alloc(context_).value();
+    core::Hwpt hwpt_ =
+        core::Hwpt::alloc(context_, device_.id(), ioas_, {.fault_queue = &requests_.queue()}).value();
+    std::uint32_t reaches_ = 0;
 };
 
 } // namespace examples

@@ -50,13 +50,20 @@ Result<std::span<PageFault>> FaultQueue::read(std::span<PageFault> buffer) const
 }
 
 Result<void> FaultQueue::respond(std::uint32_t cookie, Response response) const {
-    const uapi::HwptPageResponse answer{.cookie = cookie, .code = static_cast<std::uint32_t>(response)};
-    const ssize_t put = node_->context().kernel().write(fd(), &answer, sizeof answer);
+    const PageResponse one{.cookie = cookie, .response = response};
+    return respond({&one, 1}).transform([](std::size_t) {});
+}
+
+Result<std::size_t> FaultQueue::respond(std::span<const PageResponse> responses) const {
+    static_assert(sizeof(PageResponse) == sizeof(uapi::HwptPageResponse));
+    if (responses.empty()) return std::size_t{0};
+    const ssize_t put = node_->context().kernel().write(fd(), responses.data(), responses.size_bytes());
     if (put < 0)
         return failed(Operation::fault_respond, static_cast<int>(-put), [&] {
-            return compose("cannot answer the page request with cookie ", cookie, " of ", node_->describe());
+            return compose("cannot answer the page request with cookie ", responses.front().cookie, " of ",
+                           node_->describe());
         });
-    return {};
+    return static_cast<std::size_t>(put) / sizeof(PageResponse);
 }
 
 Result<void> FaultQueue::destroy() && { return core::destroy(node_); }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 #include "core/node.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <optional>
 
@@ -189,6 +190,10 @@ void ObjectNode::may_be_gone() noexcept { destroy_->may_be_gone = true; }
 Result<void> ObjectNode::destroy() noexcept {
     if (id_ == 0 || !destroy_) return {};
     return context_->release(std::move(destroy_));
+}
+
+bool ObjectNode::stands_on(const ObjectNode& parent) const noexcept {
+    return std::ranges::find(parents_, &parent, &std::shared_ptr<const void>::get) != parents_.end();
 }
 
 std::string ObjectNode::describe() const {

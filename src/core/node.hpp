@@ -117,6 +117,8 @@ public:
     Result<void> destroy() noexcept;
 
     std::uint32_t id() const noexcept { return id_; }
+    // Whether that object is one of its parents.
+    bool stands_on(const ObjectNode& parent) const noexcept;
     ContextNode& context() const noexcept { return *context_; }
     const std::shared_ptr<ContextNode>& context_pointer() const noexcept { return context_; }
 

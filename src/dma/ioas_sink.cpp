@@ -35,6 +35,13 @@ Result<std::unique_ptr<IoasSink>> IoasSink::alloc(const core::Context& context, 
     return std::make_unique<IoasSink>(std::move(*ioas));
 }
 
+IoasSink::~IoasSink() {
+    // A guest's viommu that outlives its devices keeps the IOAS, but nothing of what is mapped there.
+    if (ioas_.node().use_count() == 1) return;
+    if (auto unmapped = ioas_.unmap_all(); !unmapped)
+        ioas_.node()->context().notice(Severity::error, unmapped.error());
+}
+
 std::string IoasSink::describe() const { return ioas_.node()->describe(); }
 
 Result<Limits> IoasSink::limits() const {

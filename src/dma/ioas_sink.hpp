@@ -14,6 +14,7 @@ class IoasSink final : public Sink {
 public:
     static Result<std::unique_ptr<IoasSink>> alloc(const core::Context& context, std::string_view label);
     explicit IoasSink(core::Ioas ioas) : ioas_(std::move(ioas)), tables_(ioas_) {}
+    ~IoasSink() override;
 
     std::string describe() const override;
     Result<Limits> limits() const override;

@@ -5,6 +5,7 @@
 #include <cerrno>
 
 #include "error/compose.hpp"
+#include "error/guarded.hpp"
 #include "iommufd/core/hw_info.hpp"
 
 namespace iommufd::inline v0_1::dma {
@@ -22,23 +23,59 @@ bool is_unfinished(const std::vector<Range>& ranges) {
     return std::ranges::all_of(ranges, [](const Range& range) { return range.first == range.last; });
 }
 
+Result<HwptId> no_pasids(const IommuDevice& device, std::string_view verb, std::uint32_t pasid) {
+    return guarded(Operation::vfio_attach, [&]() -> Result<HwptId> {
+        return Error::refused(EOPNOTSUPP,
+                              compose("cannot ", verb, " PASID ", pasid, " of device ", device.id().value),
+                              "this frontend has no PASIDs", "attach the device itself");
+    });
+}
+
 }  // namespace
 
-Result<core::Hwpt> PageTables::make(IommuDevice& device, const core::Context& context,
-                                    bool& dirty_tracking) const {
+Result<HwptId> IommuDevice::attach_pasid(PageTableId, std::uint32_t pasid) {
+    return no_pasids(*this, "attach", pasid);
+}
+
+Result<void> IommuDevice::detach_pasid(std::uint32_t pasid) {
+    return no_pasids(*this, "detach", pasid).transform([](HwptId) {});
+}
+
+Result<PageTables::Table> PageTables::make(const IommuDevice& device) const {
+    const core::Context context(device.context());
     auto info = core::hw_info(context, device.id());
     if (!info) return info.error();
-    dirty_tracking = info->dirty_tracking;
-    return core::Hwpt::alloc(context, device.id(), ioas_,
-                             {.dirty_tracking = dirty_tracking, .pasid = device.is_pasid()});
+    const auto alloc = [&](bool dirty_tracking, bool pasid) {
+        return core::Hwpt::alloc(
+                   context, device.id(), ioas_,
+                   {.nest_parent = device.nests(), .dirty_tracking = dirty_tracking, .pasid = pasid})
+            .transform([&](core::Hwpt&& hwpt) {
+                return Table{.hwpt = std::move(hwpt),
+                             .dirty_tracking = dirty_tracking,
+                             .pasid = pasid,
+                             .nest_parent = device.nests(),
+                             .devices = {}};
+            });
+    };
+    if (!device.nests()) return alloc(info->dirty_tracking, device.is_pasid());
+    // Not every IOMMU that nests has the rest as well: a parent of SMMUv3's tracks nothing and takes no PASID.
+    const bool pasids = info->max_pasid_log2 != 0;
+    for (const auto& [dirty_tracking, pasid] :
+         {std::pair{info->dirty_tracking, pasids}, std::pair{false, pasids},
+          std::pair{info->dirty_tracking, false}})
+        if (auto made = alloc(dirty_tracking, pasid); made || made.error().code() != EOPNOTSUPP) return made;
+    auto made = alloc(false, false);
+    if (made || made.error().code() != EOPNOTSUPP) return made;
+    return made.error().because("this IOMMU, or its driver, can't nest a guest's tables in a page table",
+                                "do without, and shadow the guest's tables in this space");
 }
 
 Result<void> PageTables::attach(IommuDevice& device) {
     std::string refusals;
     for (Table& table : tables_) {
-        if (device.is_pasid() && !table.pasid) continue;
+        if ((device.is_pasid() && !table.pasid) || (device.nests() && !table.nest_parent)) continue;
         table.devices.reserve(table.devices.size() + 1);
-        auto attached = device.attach(table.hwpt.id());
+        auto attached = device.attach_to(table.hwpt);
         if (attached) {
             table.devices.push_back(&device);
             return {};
@@ -48,28 +85,23 @@ Result<void> PageTables::attach(IommuDevice& device) {
     }
 
     const auto let_the_kernel_make_one = [&] { return device.attach(ioas_.id()).transform([](HwptId) {}); };
-    if (left_to_the_kernel_) return let_the_kernel_make_one();
-    const core::Context context(device.context());
-    bool dirty_tracking = false;
-    auto hwpt = make(device, context, dirty_tracking);
-    if (!hwpt && !has_no_table(hwpt.error())) return hwpt.error();
-    if (!hwpt) return let_the_kernel_make_one();
+    if (left_to_the_kernel_ && !device.nests()) return let_the_kernel_make_one();
+    auto table = make(device);
+    if (!table && (device.nests() || !has_no_table(table.error()))) return table.error();
+    if (!table) return let_the_kernel_make_one();
     auto ranges = ioas_.iova_ranges();
     if (!ranges) return ranges.error();
     if (is_unfinished(ranges->ranges)) {
-        if (auto freed = std::move(*hwpt).destroy(); !freed) return freed;
+        if (auto freed = std::move(table->hwpt).destroy(); !freed) return freed;
         left_to_the_kernel_ = true;
         return let_the_kernel_make_one();
     }
 
     tables_.reserve(tables_.size() + 1);
-    std::vector<const IommuDevice*> devices{&device};
-    auto attached = device.attach(hwpt->id());
+    table->devices.push_back(&device);
+    auto attached = device.attach_to(table->hwpt);
     if (!attached) return refusals.empty() ? attached.error() : attached.error().within(refusals);
-    tables_.push_back({.hwpt = std::move(*hwpt),
-                       .dirty_tracking = dirty_tracking,
-                       .pasid = device.is_pasid(),
-                       .devices = std::move(devices)});
+    tables_.push_back(std::move(*table));
     return {};
 }
 

@@ -12,7 +12,7 @@ namespace iommufd::inline v0_1::dma {
 
 // The kernel's automatic page tables offer no dirty tracking, so a space makes its own, one for each kind of
 // IOMMU among its devices: each existing one is tried (EINVAL: another kind), then one is made with what the
-// IOMMU can do, and for a PASID the flag that it needs. Devices that have no page table of their own (mdevs),
+// IOMMU can do, and for a PASID or a guest's tables the flag that those need. Devices that have no page table of their own (mdevs),
 // IOMMUs that don't tell, drivers that can't make a page table before they attach it, and kernels before 6.6
 // attach to the IOAS itself.
 //
@@ -37,10 +37,11 @@ private:
         core::Hwpt hwpt;
         bool dirty_tracking;
         bool pasid;
+        bool nest_parent;
         std::vector<const IommuDevice*> devices;
     };
 
-    Result<core::Hwpt> make(IommuDevice& device, const core::Context& context, bool& dirty_tracking) const;
+    Result<Table> make(const IommuDevice& device) const;
 
     const core::Ioas& ioas_;
     std::vector<Table> tables_;

@@ -127,6 +127,9 @@ constexpr Row kOwn[] = {
     {Operation::vevent_read, ESPIPE, "an offset was given", "read without one"},
     {Operation::vevent_read, EFAULT, "the buffer is not writable memory; the event stays in the queue",
      "pass a buffer of the stated length"},
+    {Operation::vevent_read, EPROTO,
+     "the kernel's events of this type have another size than those that were expected",
+     "read the queue with its own type of events; the event is gone"},
     {Operation::vevent_read, ENOMEM, "the kernel has no memory to report lost events", "read again"},
 
     {Operation::hw_queue_alloc, EOPNOTSUPP,

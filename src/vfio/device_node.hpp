@@ -32,6 +32,10 @@ public:
     const std::shared_ptr<core::ContextNode>& context() const noexcept override { return user_.context(); }
     Result<HwptId> attach(PageTableId table) override { return attach(table, Pasid()); }
     Result<void> detach() override { return detach(Pasid()); }
+    Result<HwptId> attach_pasid(PageTableId table, std::uint32_t pasid) override {
+        return attach(table, Pasid(pasid));
+    }
+    Result<void> detach_pasid(std::uint32_t pasid) override { return detach(Pasid(pasid)); }
 
     Result<void> start_dirty(std::span<const Range> ranges, std::uint64_t page_size) override;
     Result<void> stop_dirty() override;

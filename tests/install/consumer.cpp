@@ -12,6 +12,11 @@
 #include <iommufd/host/process.hpp>
 #include <iommufd/model/machine.hpp>
 #include <iommufd/vfio/device.hpp>
+#include <iommufd/viommu/batch.hpp>
+#include <iommufd/viommu/events.hpp>
+#include <iommufd/viommu/page_requests.hpp>
+#include <iommufd/viommu/smmuv3.hpp>
+#include <iommufd/viommu/vtd.hpp>
 
 #include <cstdio>
 
@@ -32,6 +37,7 @@ int main() {
         const auto twice = space.map(memory, {.iova = Iova{0x4000000}});
         if (twice) return 1;
         std::puts(twice.error().line().c_str());
+        if (viommu::smmuv3::decode(viommu::smmuv3::StreamTableEntry{})->table.ste[0] != 0) return 1;
     }
     return machine.leaks().any() ? 1 : 0;
 }

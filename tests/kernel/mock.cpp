@@ -12,6 +12,24 @@ int mock_operation(const core::Context& context, mock::TestCmd& command) {
     return context.node()->ioctl(mock::kTest, &command);
 }
 
+int check_iotlb(const core::Context& context, HwptId nested, std::uint32_t place, std::uint32_t value) {
+    mock::TestCmd command{};
+    command.op = mock::kMdCheckIotlb;
+    command.id = nested.value;
+    command.check_iotlb = {.id = place, .iotlb = value};
+    return mock_operation(context, command);
+}
+
+int check_map(const core::Context& context, HwptId table, Iova iova, std::uint64_t length,
+              const void* address) {
+    mock::TestCmd command{};
+    command.op = mock::kMdCheckMap;
+    command.id = table.value;
+    command.check_map = {
+        .iova = iova.value, .length = length, .uptr = reinterpret_cast<std::uintptr_t>(address)};
+    return mock_operation(context, command);
+}
+
 Result<MockDevice> MockDevice::make(const core::Context& context, PageTableId table, std::uint32_t flags) {
     mock::TestCmd command{};
     command.op = mock::kMockDomainFlags;

@@ -12,6 +12,12 @@ namespace iommufd::inline v0_1::kernel_tests {
 // A test operation of the mock: 0 or more, or a negative errno.
 int mock_operation(const core::Context& context, uapi::mock::TestCmd& command);
 
+// 0 if that place of the IOTLB of a nested page table has the value; -EINVAL if not.
+int check_iotlb(const core::Context& context, HwptId nested, std::uint32_t place, std::uint32_t value);
+// 0 if the page table maps an IOVA to what is at the address.
+int check_map(const core::Context& context, HwptId table, Iova iova, std::uint64_t length,
+              const void* address);
+
 // A mock device, bound and attached; gone with the object.
 class MockDevice {
 public:

@@ -51,6 +51,12 @@ enum class Response : std::uint32_t {
     invalid = 1,  // it will never be
 };
 
+// As the kernel reads it (struct iommu_hwpt_page_response).
+struct PageResponse {
+    std::uint32_t cookie;
+    Response response;
+};
+
 class IOMMUFD_EXPORT FaultQueue {
 public:
     struct Options {
@@ -74,6 +80,9 @@ public:
     Result<std::span<PageFault>> read(std::span<PageFault> buffer) const;
     // EINVAL: no group with that cookie waits for an answer.
     Result<void> respond(std::uint32_t cookie, Response response) const;
+    // Several at once; returns how many were taken, from the first on. The kernel stops at a cookie under which no group
+    // waits; EINVAL where that is the first.
+    Result<std::size_t> respond(std::span<const PageResponse> responses) const;
 
     Result<void> destroy() &&;
 

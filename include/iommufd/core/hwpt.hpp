@@ -80,10 +80,11 @@ public:
     // EBUSY, and the handle stays, while something stands on it.
     Result<void> destroy() &&;
 
+    // For the layers above: another handle of a page table, which goes with the last of them.
+    explicit Hwpt(std::shared_ptr<ObjectNode> node) noexcept;
     const std::shared_ptr<ObjectNode>& node() const noexcept { return node_; }
 
 private:
-    explicit Hwpt(std::shared_ptr<ObjectNode> node) noexcept;
     static Result<Hwpt> make(const Context& context, DeviceId device,
                              const std::shared_ptr<ObjectNode>& parent, const Options& options);
     std::shared_ptr<ObjectNode> node_;

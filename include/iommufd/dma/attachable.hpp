@@ -21,7 +21,7 @@
 namespace iommufd::inline v0_1::dma {
 
 // The part of a device that an IOMMU translates for.
-class IommuDevice {
+class IOMMUFD_EXPORT IommuDevice {
 public:
     virtual ~IommuDevice() = default;
     virtual DeviceId id() const noexcept = 0;
@@ -33,6 +33,15 @@ public:
     virtual Result<HwptId> attach(PageTableId table) = 0;
     // Afterwards the device reaches no memory.
     virtual Result<void> detach() = 0;
+
+    // Whether guests' tables will be nested in its page table (viommu/): it attaches only to page tables that were made
+    // for that, by this call, and may keep a handle of its own as long as it is attached.
+    virtual bool nests() const noexcept { return false; }
+    virtual Result<HwptId> attach_to(const core::Hwpt& table) { return attach(table.id()); }
+
+    // The same for one PASID of the device, apart from what the device itself is attached to. EOPNOTSUPP: it has none.
+    virtual Result<HwptId> attach_pasid(PageTableId table, std::uint32_t pasid);
+    virtual Result<void> detach_pasid(std::uint32_t pasid);
 };
 
 class Attachable {
