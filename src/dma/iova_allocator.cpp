@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+#include "dma/iova_allocator.hpp"
+
+#include <algorithm>
+
+namespace iommufd::inline v0_1::dma {
+namespace {
+
+// Page sizes that IOMMUs have, largest first.
+constexpr std::uint64_t kPages[] = {1_GiB, 2_MiB};
+
+// a + b, or all there is.
+constexpr std::uint64_t sum(std::uint64_t a, std::uint64_t b) { return a + b < a ? ~std::uint64_t{0} : a + b; }
+
+// The first address at or after `from` that is congruent to `address` modulo a power of two; nothing past 2^64.
+constexpr std::optional<Iova> congruent(Iova from, std::uint64_t address, std::uint64_t modulus) {
+    const std::uint64_t up = (address - from.value) & (modulus - 1);
+    if (from.value + up < from.value) return std::nullopt;
+    return from + up;
+}
+
+}  // namespace
+
+IovaAllocator::IovaAllocator() { free_.add({Iova{0}, Iova{~std::uint64_t{0}}}); }
+
+std::optional<Range> IovaAllocator::choose(const Wanted& wanted) const noexcept {
+    for (const std::uint64_t page : kPages)
+        if (wanted.length >= page && page > wanted.alignment)
+            if (const auto found = first_fit(wanted, page)) return found;
+    return first_fit(wanted, wanted.alignment);
+}
+
+std::optional<Range> IovaAllocator::first_fit(const Wanted& wanted, std::uint64_t modulus) const noexcept {
+    bool left_out = false;
+    for (const bool try_all : {false, true}) {
+        for (const Range& range : allowed_) {
+            // IOVA 0 looks like a null pointer to too many devices.
+            const Range within{std::max(range.first, Iova{1}), std::min(range.last, wanted.last)};
+            if (within.first > within.last) continue;
+            if (const auto found = first_fit(wanted, modulus, within, try_all, left_out)) return found;
+        }
+        if (!left_out) return std::nullopt;
+    }
+    return std::nullopt;
+}
+
+std::optional<Range> IovaAllocator::first_fit(const Wanted& wanted, std::uint64_t modulus, Range within,
+                                              bool try_all, bool& left_out) const noexcept {
+    const std::uint64_t span = sum(wanted.length - 1, sum(wanted.guard, wanted.guard));
+    Iova from = within.first;
+    for (unsigned misfits = 0;; ++misfits) {
+        // After many holes that were large enough, but not where they are, one that is large enough wherever it is.
+        const bool surely = misfits >= kMisfits && !try_all;
+        left_out = left_out || surely;
+        const auto hole = free_.find(from, surely ? sum(span, modulus - 1) : span);
+        if (!hole || hole->first > within.last) return std::nullopt;
+        const Iova lowest = std::max(within.first, Iova{sum(hole->first.value, wanted.guard)});
+        const Iova end = std::min(within.last, hole->last - std::min(wanted.guard, hole->last.value));
+        if (const auto first = congruent(lowest, wanted.address, modulus))
+            if (const auto found = Range::of(*first, wanted.length); found && found->last <= end) return found;
+        if (hole->last >= within.last) return std::nullopt;
+        from = hole->last + 1;
+    }
+}
+
+}  // namespace iommufd::inline v0_1::dma
