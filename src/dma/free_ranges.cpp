@@ -2,6 +2,7 @@
 #include "dma/free_ranges.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <new>
 #include <utility>
 
@@ -14,9 +15,20 @@ constexpr std::size_t kLargestSlab = 2048;
 }  // namespace
 
 unsigned FreeRanges::Node::rank(std::uint64_t address) const noexcept {
+    // Without a branch that depends on the address: nobody could predict it.
     unsigned before = 0;
-    for (unsigned i = 0; i < count; ++i) before += first[i] <= address ? 1U : 0U;
+    for (unsigned left = count; left > 0;) {
+        const unsigned half = (left + 1) / 2;
+        before += half & (0U - static_cast<unsigned>(first[before + half - 1] <= address));
+        left -= half;
+    }
     return before;
+}
+
+unsigned FreeRanges::Node::fitting(unsigned from, std::uint64_t least) const noexcept {
+    std::uint32_t fits = 0;
+    for (unsigned i = 0; i < count; ++i) fits |= static_cast<std::uint32_t>(span[i] >= least) << i;
+    return static_cast<unsigned>(std::countr_zero(fits & (from < kMost ? ~0U << from : 0U)));
 }
 
 std::uint64_t FreeRanges::Node::longest() const noexcept {
@@ -38,10 +50,10 @@ void FreeRanges::Node::insert(unsigned at, std::uint64_t first_address, std::uin
     ++count;
 }
 
-void FreeRanges::Node::erase(unsigned at) noexcept {
+void FreeRanges::Node::erase(unsigned at, bool is_leaf) noexcept {
     std::copy(first + at + 1, first + count, first + at);
     std::copy(span + at + 1, span + count, span + at);
-    std::copy(child + at + 1, child + count, child + at);
+    if (!is_leaf) std::copy(child + at + 1, child + count, child + at);
     --count;
 }
 
@@ -198,7 +210,7 @@ void FreeRanges::erase(const Path& path) noexcept {
 // `was`: the span that goes; kLast: others have changed too.
 void FreeRanges::erase(const Path& path, unsigned level, unsigned at, std::uint64_t was) noexcept {
     Node& node = *path.steps[level].node;
-    node.erase(at);
+    node.erase(at, level == path.leaf);
     if (level == 0) {
         if (height_ > 0 && node.count == 1) {
             root_ = node.child[0];
@@ -231,17 +243,17 @@ void FreeRanges::erase(const Path& path, unsigned level, unsigned at, std::uint6
 void FreeRanges::add(Range range) noexcept {
     const std::uint64_t first = range.first.value;
     const std::uint64_t last = range.last.value;
-    const Path path = descend(first);
-    const Node& leaf = path.node();
-    if (leaf.count == 0) return insert(path, 0, first, last);
+    found_.reset();
+    Path path = descend(first);
+    if (path.node().count == 0) return insert(path, 0, first, last);
 
     Path after = path;
     const bool has_after = path.before_all || advance(after);
-    const std::uint64_t begin_after = has_after ? after.node().first[after.index()] : 0;
+    const std::uint64_t begin_after = has_after ? after.range().first.value : 0;
     const bool joins_after = has_after && last != kLast && begin_after == last + 1;
-    const std::uint64_t begin = leaf.first[path.index()];
-    const bool joins_before = !path.before_all && begin + leaf.span[path.index()] + 1 == first;
-    const std::uint64_t end = joins_after ? begin_after + after.node().span[after.index()] : last;
+    const std::uint64_t begin = path.range().first.value;
+    const bool joins_before = !path.before_all && path.range().last.value + 1 == first;
+    const std::uint64_t end = joins_after ? after.range().last.value : last;
     if (joins_before) {
         change(path, begin, end);
         // Nodes move then: so that comes last.
@@ -254,12 +266,15 @@ void FreeRanges::add(Range range) noexcept {
 }
 
 bool FreeRanges::remove(Range range) noexcept {
-    const Path path = descend(range.first.value);
-    const Node& leaf = path.node();
-    if (leaf.count == 0 || path.before_all) return false;
-    const std::uint64_t begin = leaf.first[path.index()];
-    const std::uint64_t end = begin + leaf.span[path.index()];
-    if (end < range.last.value) return false;
+    const bool was_found = found_ && found_->range().contains(range);
+    if (!was_found) found_ = descend(range.first.value);
+    const Path& path = *found_;
+    if (path.node().count == 0 || path.before_all || !path.range().contains(range)) {
+        found_.reset();
+        return false;
+    }
+    const std::uint64_t begin = path.range().first.value;
+    const std::uint64_t end = path.range().last.value;
     const bool from_begin = begin == range.first.value;
     const bool to_end = end == range.last.value;
     if (from_begin && to_end)
@@ -269,6 +284,7 @@ bool FreeRanges::remove(Range range) noexcept {
     else
         change(path, begin, range.first.value - 1);
     if (!from_begin && !to_end) insert(path, path.index() + 1, range.last.value + 1, end);
+    found_.reset();
     return true;
 }
 
@@ -278,22 +294,25 @@ bool FreeRanges::overlaps(Range range) const noexcept {
 }
 
 std::optional<Range> FreeRanges::find(Iova from, std::uint64_t span) const noexcept {
-    return find_below(*root_, 0, from.value, span);
-}
-
-std::optional<Range> FreeRanges::find_below(const Node& node, unsigned level, std::uint64_t from,
-                                            std::uint64_t span) const noexcept {
-    // Of the entry where the search begins the fitting range may lie before; every later one that promises has it.
-    const unsigned rank = node.rank(from);
-    for (unsigned i = rank == 0 ? 0 : rank - 1; i < node.count; ++i) {
-        if (node.span[i] < span) continue;
-        if (level < height_) {
-            if (const auto found = find_below(*node.child[i], level + 1, from, span)) return found;
-        } else if (node.first[i] + node.span[i] >= from) {
-            return Range{Iova{node.first[i]}, Iova{node.first[i] + node.span[i]}};
-        }
+    Path path = descend(from.value);
+    unsigned level = path.leaf;
+    unsigned start = path.index();
+    // Of the entries above the one where the search begins, only later ones promise what lies behind `from`.
+    if (!path.before_all && path.node().count > 0 && path.range().last < from) ++start;
+    for (;;) {
+        auto& [node, index] = path.steps[level];
+        index = node->fitting(start, span);
+        if (index < node->count) break;
+        if (level-- == 0) return std::nullopt;
+        start = path.steps[level].index + 1;
     }
-    return std::nullopt;
+    for (; level < path.leaf; ++level) {
+        Node* const below = path.steps[level].node->child[path.steps[level].index];
+        path.steps[level + 1] = {.node = below, .index = below->fitting(0, span)};
+    }
+    path.before_all = false;
+    found_ = path;
+    return path.range();
 }
 
 bool FreeRanges::is_sound() const noexcept {

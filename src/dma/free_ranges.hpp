@@ -55,7 +55,7 @@ private:
     static constexpr unsigned kMost = 32;     // entries of a node
     static constexpr unsigned kFewest = 12;   // but of the root
     static constexpr unsigned kMerged = 26;   // of two nodes that become one: away from both limits
-    static constexpr unsigned kHeight = 20;
+    static constexpr unsigned kHeight = 12;  // more ranges than there is memory for
 
     struct Node {
         std::uint32_t count;
@@ -65,9 +65,11 @@ private:
 
         // How many entries begin at or before the address.
         unsigned rank(std::uint64_t address) const noexcept;
+        // The first entry from `from` on with such a span; none: not less than count.
+        unsigned fitting(unsigned from, std::uint64_t least) const noexcept;
         std::uint64_t longest() const noexcept;
         void insert(unsigned at, std::uint64_t first_address, std::uint64_t length_less_1, Node* below) noexcept;
-        void erase(unsigned at) noexcept;
+        void erase(unsigned at, bool is_leaf) noexcept;
         // Entries [from, count) become the first ones of `to`, or the last ones.
         void move_tail_before(unsigned from, Node& to) noexcept;
         void move_front_behind(unsigned many, Node& to) noexcept;
@@ -87,6 +89,10 @@ private:
 
         Node& node() const noexcept { return *steps[leaf].node; }
         unsigned index() const noexcept { return steps[leaf].index; }
+        Range range() const noexcept {
+            const std::uint64_t first = node().first[index()];
+            return {Iova{first}, Iova{first + node().span[index()]}};
+        }
     };
 
     Path descend(std::uint64_t address) const noexcept;
@@ -96,8 +102,6 @@ private:
     void erase(const Path& path) noexcept;
     void erase(const Path& path, unsigned level, unsigned at, std::uint64_t was) noexcept;
     static void refresh(const Path& path, unsigned level, std::uint64_t was, std::uint64_t now) noexcept;
-    std::optional<Range> find_below(const Node& node, unsigned level, std::uint64_t from,
-                                    std::uint64_t span) const noexcept;
     bool is_sound(const Node& node, unsigned level, std::size_t& ranges) const noexcept;
 
     Node* take_node() noexcept;
@@ -111,6 +115,7 @@ private:
     std::size_t fresh_ = 0;  // of the newest slab, those that were used
     std::size_t newest_ = 0;  // how many it has
     Node* unused_ = nullptr;
+    mutable std::optional<Path> found_;  // by the last find(): what is removed next, most often
 };
 
 }  // namespace iommufd::inline v0_1::dma

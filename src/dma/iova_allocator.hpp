@@ -2,15 +2,17 @@
 //
 // Which IOVAs of a Space are free, and the choice of some.
 //
-//     take(), give_back()   what is mapped, reserved, or with a cache
-//     allow()               where choose() looks: what all sinks and devices reach, which changes as they come and go
-//     choose()              the lowest that fits; take() makes it yours
+//     alloc()       the lowest range that fits
+//     take()        this one
+//     give_back()   either, or a part of it
+//     allow()       where alloc() looks: what all sinks and devices reach, which changes as they come and go
 //
 // All 2^64 addresses are kept, allowed or not: so what is taken stays taken when what is allowed narrows, and nothing has to be
 // worked out again when it widens.
 //
 // Lowest first, because it keeps what is used together: the holes between live ranges are filled again before new addresses are
-// touched, however long it goes on.
+// touched, however long it goes on. Small ranges that were given back just now go out again first, before they are put
+// together with their neighbours: a few of each size, which are put together as soon as they are in anybody's way.
 //
 // Not thread-safe: the Space's mutex guards it.
 #pragma once
@@ -39,26 +41,39 @@ public:
     IovaAllocator();
 
     // Room to give back `taken` ranges, all that are taken. Throws bad_alloc, and then nothing has changed.
-    void reserve(std::size_t taken) { free_.reserve(taken + 1); }
+    void reserve(std::size_t taken) { free_.reserve(taken + kSizes * kRecent + 1); }
     void allow(std::vector<Range> ranges) noexcept { allowed_ = std::move(ranges); }
 
-    // The lowest range that is free and allowed, and doesn't begin at 0. If more than kMisfits holes before it are large
-    // enough but for their alignment, perhaps not quite the lowest.
-    std::optional<Range> choose(const Wanted& wanted) const noexcept;
+    // A range that was free and allowed, and doesn't begin at 0: one of that size given back just now, else the lowest. (If
+    // more than kMisfits holes before it are large enough but for their alignment, perhaps not quite the lowest.)
+    std::optional<Range> alloc(const Wanted& wanted) noexcept;
     // False, and nothing has changed: not all of it is free.
-    bool take(Range range) noexcept { return free_.remove(range); }
-    void give_back(Range range) noexcept { free_.add(range); }
-    bool is_taken(Range range) const noexcept { return !free_.overlaps(range); }
+    bool take(Range range) noexcept;
+    void give_back(Range range) noexcept;
+    bool is_taken(Range range) noexcept;
+    // Puts together what was given back just now.
+    void settle() noexcept;
 
     static constexpr unsigned kMisfits = 32;
 
     const FreeRanges& free_ranges() const noexcept { return free_; }
 
 private:
+    static constexpr unsigned kSizes = 6;  // powers of two, from 4 KiB on
+    static constexpr unsigned kRecent = 32;
+    struct Recent {
+        unsigned count = 0;
+        Iova iovas[kRecent];  // the youngest last
+    };
+
+    Recent* recent(std::uint64_t length) noexcept;
+    std::optional<Range> again(const Wanted& wanted) noexcept;
+    std::optional<Range> choose(const Wanted& wanted) const noexcept;
     std::optional<Range> first_fit(const Wanted& wanted, std::uint64_t modulus) const noexcept;
     std::optional<Range> first_fit(const Wanted& wanted, std::uint64_t modulus, Range within,
                                    bool try_all, bool& left_out) const noexcept;
 
+    Recent recent_[kSizes];
     FreeRanges free_;
     std::vector<Range> allowed_;  // ascending, disjoint
 };

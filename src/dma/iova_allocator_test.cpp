@@ -16,18 +16,19 @@ constexpr std::uint64_t kPage = 4096;
 
 Range range(std::uint64_t first, std::uint64_t last) { return {Iova{first}, Iova{last}}; }
 
-// Chooses and takes, with room to give it back.
-std::optional<Range> alloc(IovaAllocator& allocator, const IovaAllocator::Wanted& wanted, std::size_t& taken) {
-    const auto chosen = allocator.choose(wanted);
-    if (!chosen) return chosen;
-    allocator.reserve(++taken);
-    EXPECT_TRUE(allocator.take(*chosen));
-    return chosen;
-}
-
 class IovaAllocatorTest : public ::testing::Test {
 protected:
-    std::optional<Range> alloc(const IovaAllocator::Wanted& wanted) { return dma::alloc(allocator_, wanted, taken_); }
+    std::optional<Range> alloc(const IovaAllocator::Wanted& wanted) {
+        allocator_.reserve(++taken_);
+        return allocator_.alloc(wanted);
+    }
+    // What it would be.
+    std::optional<Range> choose(const IovaAllocator::Wanted& wanted) {
+        const auto found = alloc(wanted);
+        if (found) allocator_.give_back({found->first - wanted.guard, found->last + wanted.guard});
+        allocator_.settle();
+        return found;
+    }
     std::optional<Iova> first(const IovaAllocator::Wanted& wanted) {
         const auto found = alloc(wanted);
         return found ? std::optional(found->first) : std::nullopt;
@@ -50,6 +51,19 @@ TEST_F(IovaAllocatorTest, ChoosesTheLowestFreeRangeThatIsAllowedAndNeverZero) {
     EXPECT_EQ(first({.length = kPage, .alignment = kPage}), Iova{0x5000});
 }
 
+TEST_F(IovaAllocatorTest, WhatWasGivenBackGoesOutAgainAtOnceOrTogetherWithItsNeighbours) {
+    allocator_.allow({range(0x1000, 0x4fff)});
+    for (int i = 0; i < 4; ++i) ASSERT_TRUE(alloc({.length = kPage, .alignment = kPage}));
+    for (const std::uint64_t iova : {0x1000, 0x2000, 0x4000}) allocator_.give_back(*Range::of(Iova{iova}, kPage));
+    EXPECT_EQ(first({.length = kPage, .alignment = kPage}), Iova{0x4000});
+    allocator_.give_back(range(0x4000, 0x4fff));
+    EXPECT_EQ(first({.length = kPage, .alignment = 2 * kPage, .last = Iova{0x3fff}}), Iova{0x2000});
+    allocator_.give_back(range(0x2000, 0x2fff));
+    EXPECT_EQ(first({.length = 2 * kPage, .alignment = kPage}), Iova{0x1000});
+    EXPECT_TRUE(allocator_.take(range(0x4000, 0x4fff)));
+    EXPECT_FALSE(allocator_.take(range(0x4000, 0x4fff)));
+}
+
 TEST_F(IovaAllocatorTest, IsCongruentToTheAddressModuloTheLargestPageThatFits) {
     allocator_.allow({range(0, (1ULL << 47) - 1)});
     const std::uint64_t address = 0x7f1234567000;
@@ -69,27 +83,27 @@ TEST_F(IovaAllocatorTest, WhatIsTakenStaysTakenWhileWhatIsAllowedNarrowsAndWiden
     allocator_.reserve(2);
     ASSERT_TRUE(allocator_.take(range(2_GiB, 2_GiB + 0xfff)));
     allocator_.allow({range(0, 1_GiB - 1)});
-    EXPECT_FALSE(allocator_.choose({.length = 1_GiB, .alignment = 1_GiB}));
+    EXPECT_FALSE(choose({.length = 1_GiB, .alignment = 1_GiB}));
     allocator_.give_back(range(2_GiB, 2_GiB + 0xfff));
     EXPECT_FALSE(allocator_.take(low));
     EXPECT_TRUE(allocator_.take(range(2_GiB, 2_GiB + 0xfff))) << "taking asks for what is free, not for what is allowed";
     allocator_.allow({range(0, (1ULL << 32) - 1)});
-    EXPECT_EQ(allocator_.choose({.length = 1_GiB, .alignment = 1_GiB})->first, Iova{1_GiB});
-    EXPECT_EQ(allocator_.choose({.length = 2_GiB, .alignment = 1_MiB}), std::nullopt);
+    EXPECT_EQ(choose({.length = 1_GiB, .alignment = 1_GiB})->first, Iova{1_GiB});
+    EXPECT_EQ(choose({.length = 2_GiB, .alignment = 1_MiB}), std::nullopt);
 }
 
 TEST_F(IovaAllocatorTest, AGuardIsFreeOnBothSides) {
     allocator_.allow({range(0, 0xffff)});
     allocator_.reserve(1);
     ASSERT_TRUE(allocator_.take(range(0x4000, 0x4fff)));
-    EXPECT_EQ(allocator_.choose({.length = kPage, .alignment = kPage, .guard = kPage})->first, Iova{0x1000});
-    EXPECT_EQ(allocator_.choose({.length = 2 * kPage, .alignment = kPage, .guard = kPage})->first, Iova{0x1000});
-    EXPECT_EQ(allocator_.choose({.length = 3 * kPage, .alignment = kPage, .guard = kPage})->first, Iova{0x6000});
-    EXPECT_EQ(allocator_.choose({.length = kPage, .alignment = kPage, .guard = 2 * kPage})->first, Iova{0x7000});
-    EXPECT_EQ(allocator_.choose({.length = kPage, .alignment = kPage, .guard = ~0ULL}), std::nullopt);
+    EXPECT_EQ(choose({.length = kPage, .alignment = kPage, .guard = kPage})->first, Iova{0x1000});
+    EXPECT_EQ(choose({.length = 2 * kPage, .alignment = kPage, .guard = kPage})->first, Iova{0x1000});
+    EXPECT_EQ(choose({.length = 3 * kPage, .alignment = kPage, .guard = kPage})->first, Iova{0x6000});
+    EXPECT_EQ(choose({.length = kPage, .alignment = kPage, .guard = 2 * kPage})->first, Iova{0x7000});
+    EXPECT_EQ(choose({.length = kPage, .alignment = kPage, .guard = ~0ULL}), std::nullopt);
     // What is not allowed is nobody's choice either.
-    EXPECT_EQ(allocator_.choose({.length = 11 * kPage, .alignment = kPage, .guard = kPage}), std::nullopt);
-    EXPECT_EQ(allocator_.choose({.length = 10 * kPage, .alignment = kPage, .guard = kPage})->first, Iova{0x6000});
+    EXPECT_EQ(choose({.length = 11 * kPage, .alignment = kPage, .guard = kPage}), std::nullopt);
+    EXPECT_EQ(choose({.length = 10 * kPage, .alignment = kPage, .guard = kPage})->first, Iova{0x6000});
 }
 
 TEST_F(IovaAllocatorTest, ManyHolesThatAreLargeEnoughButMisalignedHideNoneThatFits) {
@@ -99,12 +113,12 @@ TEST_F(IovaAllocatorTest, ManyHolesThatAreLargeEnoughButMisalignedHideNoneThatFi
     // Holes of 2 MiB that begin 4 KiB too late; then the rest of the addresses; then none of that, but one hole that fits exactly.
     for (std::uint64_t i = 0; i < kHoles; ++i) ASSERT_TRUE(allocator_.take(*Range::of(Iova{i * 4_MiB}, 2_MiB + kPage)));
     const IovaAllocator::Wanted wanted{.length = 2_MiB - kPage, .alignment = 2_MiB};
-    EXPECT_EQ(allocator_.choose(wanted)->first, Iova{kHoles * 4_MiB});
+    EXPECT_EQ(choose(wanted)->first, Iova{kHoles * 4_MiB});
     ASSERT_TRUE(allocator_.take(range(kHoles * 4_MiB, (1ULL << 40) - 1)));
-    EXPECT_FALSE(allocator_.choose(wanted));
+    EXPECT_FALSE(choose(wanted));
     const Iova exact{(kHoles - 1) * 4_MiB + 2_MiB};
     allocator_.give_back(*Range::of(exact, kPage));
-    EXPECT_EQ(allocator_.choose(wanted)->first, exact);
+    EXPECT_EQ(choose(wanted)->first, exact);
 }
 
 // An array of pages says what the lowest fit is.
@@ -160,6 +174,7 @@ TEST(IovaAllocatorPropertyTest, ChoosesWhatAnArrayOfPagesChooses) {
     };
     attach();
     int chosen = 0;
+    int lowest = 0;
     for (int step = 0; step < 30000; ++step) {
         if (below(300) == 0) attach();
         if (below(10) < 5 && !live.empty()) {
@@ -188,20 +203,24 @@ TEST(IovaAllocatorPropertyTest, ChoosesWhatAnArrayOfPagesChooses) {
             // 2 MiB pages are 512 of these.
             if (count >= 512)
                 if (const auto larger = pages.lowest(count, guard, 512, address % 512)) expected = larger;
-            const auto found = allocator.choose({.length = count * kPage,
-                                                 .alignment = alignment * kPage,
-                                                 .address = address * kPage,
-                                                 .guard = guard * kPage});
+            // What was given back just now goes out first; behind many misfits it is perhaps not the lowest either.
+            const bool settled = below(2) == 0;
+            if (settled) allocator.settle();
+            const bool exactly = settled && allocator.free_ranges().size() <= IovaAllocator::kMisfits;
+            const auto found = allocator.alloc({.length = count * kPage,
+                                                .alignment = alignment * kPage,
+                                                .address = address * kPage,
+                                                .guard = guard * kPage});
             ASSERT_EQ(found.has_value(), expected.has_value()) << "step " << step;
             if (!found) continue;
-            // Behind many misfits it is perhaps not the lowest.
             const std::uint64_t first = found->first.value / kPage;
-            if (allocator.free_ranges().size() <= IovaAllocator::kMisfits) ASSERT_EQ(first, *expected) << "step " << step;
-            ASSERT_GE(first, *expected);
+            if (exactly) ASSERT_EQ(first, *expected) << "step " << step;
+            lowest += exactly ? 1 : 0;
+            ASSERT_EQ((first - address) % alignment, 0U);
             ASSERT_TRUE(first > 0 && pages.is_allowed(first, count));
             ASSERT_TRUE(pages.is_free(first - guard, count + 2 * guard));
             part = {found->first - guard * kPage, found->last + guard * kPage};
-            ASSERT_TRUE(allocator.take(part));
+            ASSERT_TRUE(allocator.is_taken(part));
             ++chosen;
         }
         pages.set(part.first.value / kPage, part.length() / kPage, true);
@@ -209,6 +228,7 @@ TEST(IovaAllocatorPropertyTest, ChoosesWhatAnArrayOfPagesChooses) {
         if (step % 1000 == 0) ASSERT_TRUE(allocator.free_ranges().is_sound());
     }
     EXPECT_GT(chosen, 5000);
+    EXPECT_GT(lowest, 1000);
 }
 
 // Sizes as drivers have them, live for a short or a very long time, at most kLive at once.
@@ -233,8 +253,8 @@ TEST(IovaAllocatorPropertyTest, HowEverLongItGoesOnTheAddressesInUseStayBoundedB
         }
         std::uint64_t length = kPage << (random() % 6);
         if (random() % 16 == 0) length = kPage * (1 + random() % 1024);
-        place = allocator.choose({.length = length, .alignment = kPage, .address = random() << 12});
-        ASSERT_TRUE(place && allocator.take(*place));
+        place = allocator.alloc({.length = length, .alignment = kPage, .address = random() << 12});
+        ASSERT_TRUE(place);
         bytes += length;
         most_bytes = std::max(most_bytes, bytes);
         // Each live range has at most one hole behind it; the addresses in use are at most twice what was ever live at once.
@@ -243,6 +263,7 @@ TEST(IovaAllocatorPropertyTest, HowEverLongItGoesOnTheAddressesInUseStayBoundedB
     }
     for (const auto& place : live)
         if (place) allocator.give_back(*place);
+    allocator.settle();
     EXPECT_EQ(allocator.free_ranges().size(), 1U);
     EXPECT_TRUE(allocator.free_ranges().is_sound());
 }
