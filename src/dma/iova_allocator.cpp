@@ -73,8 +73,10 @@ void IovaAllocator::give_back(Range range) noexcept {
     list->iovas[list->count++] = range.first;
 }
 
-bool IovaAllocator::is_taken(Range range) noexcept {
-    settle();
+bool IovaAllocator::is_taken(Range range) const noexcept {
+    for (unsigned size = 0; size < kSizes; ++size)
+        for (unsigned i = 0; i < recent_[size].count; ++i)
+            if (Range::of(recent_[size].iovas[i], std::uint64_t{1} << (size + kSmallest))->overlaps(range)) return false;
     return !free_.overlaps(range);
 }
 

@@ -50,7 +50,7 @@ public:
     // False, and nothing has changed: not all of it is free.
     bool take(Range range) noexcept;
     void give_back(Range range) noexcept;
-    bool is_taken(Range range) noexcept;
+    bool is_taken(Range range) const noexcept;
     // Puts together what was given back just now.
     void settle() noexcept;
 

@@ -37,7 +37,8 @@ SpaceState::SpaceState(Space::Options options, std::optional<Reference> referenc
       report_(std::move(report)),
       page_size_(static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE))),
       readers_(std::make_shared<Readers>()),
-      last_(std::make_unique<Readers::Retired>()) {}
+      last_(std::make_unique<Readers::Retired>()),
+      caches_(page_size_) {}
 
 // Readers may outlive the space: what a guard can see stays until the guard has gone.
 SpaceState::~SpaceState() {
@@ -141,6 +142,20 @@ Result<Mapping> Space::map(const Memory& memory, MapOptions options) const {
 
 Result<std::uint64_t> Space::unmap(Range range, UnmapOptions options) const {
     return state_->unmap(range, 0, options.deadline);
+}
+
+Result<Reservation> Space::reserve(Range range, std::string label) const {
+    return state_->reserve(range, std::move(label)).transform([&](Range taken) { return Reservation(state_, taken); });
+}
+
+Result<Reservation> Space::reserve(std::uint64_t length, ReserveOptions options) const {
+    return state_->reserve(length, std::move(options)).transform([&](Range taken) {
+        return Reservation(state_, taken);
+    });
+}
+
+Result<IovaCache> Space::iova_cache() const {
+    return state_->make_iova_cache().transform([&](IovaCacheSlot* slot) { return IovaCache(state_, slot); });
 }
 
 Reader Space::reader(std::string_view label) const { return state_->readers().make(label); }

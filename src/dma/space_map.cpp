@@ -69,6 +69,7 @@ std::vector<Bound> SpaceState::bounds() const {
 const std::shared_ptr<const SpaceState::Company>& SpaceState::company() const {
     if (company_) return company_;
     auto made = std::make_shared<Company>();
+    made->number = ++companies_;
     const std::vector<Bound> all = bounds();
     made->ranges = common_ranges(all);
     made->alignment = page_size_;
@@ -88,7 +89,8 @@ SpaceState::SinkPointers SpaceState::leaving_sinks() const {
 }
 
 Result<Interval> SpaceState::plan(const std::shared_ptr<const Memory::Node>& memory,
-                                  const MapOptions& options, const Company& company) const {
+                                  const MapOptions& options, const Company& company) {
+    if (auto checked = check_iova_options(options); !checked) return checked.error();
     const auto refuse = [&](int code, std::string cause, std::string next_step) {
         return Error::refused(code, compose("cannot map '", memory->label(), "' in '", id_, "'"),
                               std::move(cause), std::move(next_step));
@@ -119,8 +121,12 @@ Result<Interval> SpaceState::plan(const std::shared_ptr<const Memory::Node>& mem
                     compose("its ", what, " ", Hex{value}, " is no multiple of ", size_text(alignment)),
                     "align address, offset, IOVA and size to that");
 
+    const std::uint64_t guard = round_up(options.guard, alignment);
     std::optional<Iova> iova = options.iova;
-    if (!iova) iova = choose_iova(intervals_, company.ranges, length, address, alignment);
+    if (!iova)
+        if (const auto chosen =
+                choose({.length = length, .alignment = alignment, .address = address, .guard = guard}))
+            iova = chosen->first;
     if (!iova)
         return refuse(ENOSPC,
                       compose("no ", size_text(length), " of IOVAs are free that every device reaches"),
@@ -137,11 +143,30 @@ Result<Interval> SpaceState::plan(const std::shared_ptr<const Memory::Node>& mem
                       .granule = options.granule,
                       .owner = 0,
                       .generation = generation_,
-                      .phase = Phase::mapping};
+                      .phase = Phase::mapping,
+                      .guard_before = guard,
+                      .guard_after = guard,
+                      .holds_iovas = !options.iova};
     const auto holds = [&](const Range& allowed) { return allowed.contains(*range); };
     if (std::ranges::none_of(company.ranges, holds))
         if (auto within = check_bounds(bounds(), interval); !within) return within.error();
     return interval;
+}
+
+// All else that it needs before the kernel is asked; drop() undoes it.
+Result<void> SpaceState::make_room(Interval& interval, const MapOptions& options) noexcept {
+    try {
+        if (auto claimed = claim(interval, options); !claimed) return claimed;
+        readers_->insert(interval);
+        return {};
+    } catch (const std::bad_alloc&) {
+        return Error(Operation::ioas_map, ENOMEM);
+    }
+}
+
+void SpaceState::drop(const Interval& interval) noexcept {
+    if (interval.holds_iovas) iovas_->give_back(interval.with_guards());
+    intervals_.drop(interval);
 }
 
 Result<SpaceState::Mapped> SpaceState::map(const std::shared_ptr<const Memory::Node>& memory,
@@ -156,14 +181,16 @@ Result<SpaceState::Mapped> SpaceState::map(const std::shared_ptr<const Memory::N
             auto planned = plan(memory, options, *company);
             if (!planned) return planned.error();
             planned->owner = next_ticket_++;
+            const bool chosen = planned->holds_iovas;
+            const Range with_guards = planned->with_guards();
             auto reserved = intervals_.reserve(std::move(*planned));
-            if (!reserved) return reserved.error();
+            if (!reserved) {
+                if (chosen) iovas_->give_back(with_guards);
+                return reserved.error();
+            }
             interval = *reserved;
-            if (auto room =
-                    guarded(Operation::ioas_map,
-                            [&]() -> Result<void> { return readers_->insert(*interval), Result<void>(); });
-                !room) {
-                intervals_.drop(*interval);
+            if (auto room = make_room(*interval, options); !room) {
+                drop(*interval);
                 return room.error();
             }
         }
@@ -186,7 +213,7 @@ Result<SpaceState::Mapped> SpaceState::map(const std::shared_ptr<const Memory::N
                     abandon(*interval, *remains);
                 } else {
                     readers_->erase(*interval);
-                    intervals_.drop(*interval);
+                    drop(*interval);
                 }
             }
             changed_.notify_all();

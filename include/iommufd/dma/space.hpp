@@ -37,8 +37,10 @@
 
 #include "iommufd/backend/backend.hpp"
 #include "iommufd/dma/attachable.hpp"
+#include "iommufd/dma/iova_cache.hpp"
 #include "iommufd/dma/memory.hpp"
 #include "iommufd/dma/reader.hpp"
+#include "iommufd/dma/reservation.hpp"
 #include "iommufd/dma/sink.hpp"
 
 namespace iommufd::inline v0_1::dma {
@@ -51,6 +53,9 @@ struct MapOptions {
     std::uint64_t length = 0;            // in bytes; 0: to the end of the memory
     Access access = Access::read_write;  // what devices may do
     std::uint64_t granule = 0;           // may be unmapped in multiples of this many bytes; 0: only whole
+    // So many bytes before and after it belong to it too, unmapped, and nobody maps there. Of an IOVA that the space chooses.
+    std::uint64_t guard = 0;
+    Within within = {};  // the Reservation or IovaCache in whose range `iova` is
 };
 
 struct UnmapOptions {
@@ -157,9 +162,17 @@ public:
 
     // A dma-buf (Memory::dma_buf) that a sink doesn't take is no error but a warning in the report, and its mapping's state
     // is `unreached`.
-    // EINVAL: no byte, misaligned, outside what a sink or device reaches. EOVERFLOW: past 2^64. EEXIST:
-    // overlap. ENOSPC: no room. EBUSY: the range is being unmapped. Else what the kernel says.
+    // EINVAL: no byte, misaligned, outside what a sink or device reaches, or `within` what is not so. EOVERFLOW: past 2^64.
+    // EEXIST: overlap, also of what is reserved. ENOSPC: no room. EBUSY: the range is being unmapped. Else what the kernel says.
     Result<Mapping> map(const Memory& memory, MapOptions options = {}) const;
+
+    // Keeps a range for the caller, or one of `length` bytes that every sink and device reaches and nobody has.
+    // A range need not be within what they reach. EEXIST: some of it is mapped, reserved, or with a cache's user. EINVAL: no
+    // byte, an alignment that is no power of two. ENOSPC: no room.
+    Result<Reservation> reserve(Range range, std::string label = "reservation") const;
+    Result<Reservation> reserve(std::uint64_t length, ReserveOptions options = {}) const;
+    // For many small ranges without a mapping: one for each thread.
+    Result<IovaCache> iova_cache() const;
 
     // Unmaps what lies in the range; returns the bytes. ENOENT: nothing. EINVAL: it would split a mapping.
     // EBUSY: a live Mapping owns it, or an operation is in flight. EDEADLK: this thread holds a guard.
