@@ -89,7 +89,6 @@ Result<void> SpaceState::check_iova_options(const MapOptions& options) const {
 
 // For an interval that is in the books already. Throws bad_alloc.
 Result<void> SpaceState::claim(Interval& interval, const MapOptions& options) {
-    if (!iovas_ || interval.holds_iovas) return {};
     iovas_->reserve(taken());
     if (options.within.space_) return check_within(interval, options.within);
     interval.holds_iovas = take(interval.range);

@@ -90,7 +90,8 @@ SpaceState::SinkPointers SpaceState::leaving_sinks() const {
 
 Result<Interval> SpaceState::plan(const std::shared_ptr<const Memory::Node>& memory,
                                   const MapOptions& options, const Company& company) {
-    if (auto checked = check_iova_options(options); !checked) return checked.error();
+    if (options.guard != 0 || options.within.space_)
+        if (auto checked = check_iova_options(options); !checked) return checked.error();
     const auto refuse = [&](int code, std::string cause, std::string next_step) {
         return Error::refused(code, compose("cannot map '", memory->label(), "' in '", id_, "'"),
                               std::move(cause), std::move(next_step));
@@ -144,9 +145,9 @@ Result<Interval> SpaceState::plan(const std::shared_ptr<const Memory::Node>& mem
                       .owner = 0,
                       .generation = generation_,
                       .phase = Phase::mapping,
+                      .holds_iovas = !options.iova,
                       .guard_before = guard,
-                      .guard_after = guard,
-                      .holds_iovas = !options.iova};
+                      .guard_after = guard};
     const auto holds = [&](const Range& allowed) { return allowed.contains(*range); };
     if (std::ranges::none_of(company.ranges, holds))
         if (auto within = check_bounds(bounds(), interval); !within) return within.error();
@@ -156,7 +157,8 @@ Result<Interval> SpaceState::plan(const std::shared_ptr<const Memory::Node>& mem
 // All else that it needs before the kernel is asked; drop() undoes it.
 Result<void> SpaceState::make_room(Interval& interval, const MapOptions& options) noexcept {
     try {
-        if (auto claimed = claim(interval, options); !claimed) return claimed;
+        if (iovas_ && !interval.holds_iovas)
+            if (auto claimed = claim(interval, options); !claimed) return claimed;
         readers_->insert(interval);
         return {};
     } catch (const std::bad_alloc&) {
