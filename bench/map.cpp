@@ -54,6 +54,16 @@ void space(benchmark::State& state) {
 }
 BENCHMARK(space)->Arg(0)->Arg(1000)->Arg(100000);
 
+// The same where the space chooses the IOVA.
+void chosen(benchmark::State& state) {
+    Scene scene(static_cast<std::size_t>(state.range(0)));
+    for (auto _ : state) {
+        auto mapped = scene.space.map(scene.memory, {.length = kPage});
+        benchmark::DoNotOptimize(std::move(*mapped).unmap());
+    }
+}
+BENCHMARK(chosen)->Arg(0)->Arg(1000)->Arg(100000);
+
 }  // namespace
 }  // namespace iommufd::bench
 

@@ -142,9 +142,11 @@ void Intervals::split(Map::iterator where, Iova at) {
     where->second.is_cut = true;
     Interval rest = where->second;
     rest.range.first = at;
+    rest.guard_before = 0;
     rest.offset += at - where->second.range.first;
     map_.emplace_hint(std::next(where), at, std::move(rest));
     where->second.range.last = at - 1;
+    where->second.guard_after = 0;
 }
 
 }  // namespace iommufd::inline v0_1::dma

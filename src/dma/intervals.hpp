@@ -42,6 +42,7 @@ struct Interval {
     std::uint64_t generation;  // counts reservations: what came before an attach, and what after
     Phase phase;
     Phase then = Phase::stuck;     // after a failure to unmap it
+    bool holds_iovas = false;      // and gives them back when it goes
     bool is_cut = false;           // its ends may lie within what readers see as one block
     bool shown = false;            // readers may see it
     bool unreached = false;        // a dma-buf that a sink did without
@@ -49,8 +50,11 @@ struct Interval {
     bool abandoned = false;        // nobody's any more: whoever changes the space next unmaps it
     std::optional<Error> failure;  // why it could not be unmapped
     Interval* next = nullptr;      // of those that are on their way out together
+    std::uint64_t guard_before = 0;  // bytes that are its own too, and unmapped
+    std::uint64_t guard_after = 0;
 
     std::uint64_t length() const noexcept { return range.length(); }
+    Range with_guards() const noexcept { return {range.first - guard_before, range.last + guard_after}; }
     // Nobody's, and nothing is being done with it.
     bool waits_for_retry() const noexcept { return abandoned && !is_busy(); }
     bool is_busy() const noexcept { return lent != 0 || (phase != Phase::settled && phase != Phase::stuck); }

@@ -9,9 +9,6 @@
 namespace iommufd::inline v0_1::dma {
 namespace {
 
-// Page sizes that IOMMUs have, largest first.
-constexpr std::uint64_t kPages[] = {1_GiB, 2_MiB};
-
 std::string list(std::span<const Range> ranges) {
     std::string text;
     for (const Range& range : ranges)
@@ -29,30 +26,6 @@ std::vector<Range> intersection(std::span<const Range> a, std::span<const Range>
             ++y;
     }
     return common;
-}
-
-// The first address at or after `from` that is `remainder` modulo `modulus`; nothing past 2^64.
-std::optional<Iova> congruent(Iova from, std::uint64_t remainder, std::uint64_t modulus) {
-    const std::uint64_t up = (remainder - from.value) & (modulus - 1);
-    if (from.value + up < from.value) return std::nullopt;
-    return from + up;
-}
-
-std::optional<Iova> first_fit(const Intervals& intervals, std::span<const Range> allowed,
-                              std::uint64_t length, std::uint64_t remainder, std::uint64_t modulus) {
-    for (const Range& range : allowed) {
-        // IOVA 0 looks like a null pointer to too many devices.
-        auto candidate = congruent(std::max(range.first, Iova{1}), remainder, modulus);
-        for (auto next = intervals.all().begin(); candidate; ++next) {
-            const auto wanted = Range::of(*candidate, length);
-            if (!wanted || !range.contains(*wanted)) break;
-            while (next != intervals.all().end() && next->second.range.last < *candidate) ++next;
-            if (next == intervals.all().end() || !next->second.range.overlaps(*wanted)) return candidate;
-            if (next->second.range.last.value == ~std::uint64_t{0}) break;
-            candidate = congruent(next->second.range.last + 1, remainder, modulus);
-        }
-    }
-    return std::nullopt;
 }
 
 }  // namespace
@@ -84,16 +57,6 @@ Result<void> check_bounds(std::span<const Bound> bounds, const Interval& interva
                     "align the address, IOVA, size and granule to that");
     }
     return {};
-}
-
-std::optional<Iova> choose_iova(const Intervals& intervals, std::span<const Range> allowed,
-                                std::uint64_t length, std::uint64_t address, std::uint64_t alignment) {
-    for (const std::uint64_t page : kPages)
-        if (length >= page)
-            if (const auto found = first_fit(intervals, allowed, length, address % std::max(page, alignment),
-                                             std::max(page, alignment)))
-                return found;
-    return first_fit(intervals, allowed, length, address % alignment, alignment);
 }
 
 }  // namespace iommufd::inline v0_1::dma

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //
-// Which IOVAs may be used, and the choice of a free one.
+// Which IOVAs may be used.
 #pragma once
 
-#include <optional>
 #include <vector>
 
 #include "dma/intervals.hpp"
@@ -17,6 +16,12 @@ struct Bound {
     std::uint64_t alignment = 1;
 };
 
+// The multiple of a power of two at or above it; near 2^64, the one below.
+constexpr std::uint64_t round_up(std::uint64_t value, std::uint64_t alignment) {
+    const std::uint64_t up = value + (alignment - 1);
+    return (up < value ? value : up) & ~(alignment - 1);
+}
+
 // All addresses that `bits` address lines can carry.
 std::vector<Range> addressable(unsigned bits);
 
@@ -25,10 +30,5 @@ std::vector<Range> common_ranges(std::span<const Bound> bounds);
 
 // EINVAL, naming the bound that is broken, if the interval is outside one, or not aligned to it in each of its pieces.
 Result<void> check_bounds(std::span<const Bound> bounds, const Interval& interval);
-
-// The lowest free range of `length` bytes that every bound allows, never at 0, aligned to `alignment`, and
-// congruent to `address` modulo the largest page that fits, so that the IOMMU can use it.
-std::optional<Iova> choose_iova(const Intervals& intervals, std::span<const Range> allowed,
-                                std::uint64_t length, std::uint64_t address, std::uint64_t alignment);
 
 }  // namespace iommufd::inline v0_1::dma

@@ -56,7 +56,8 @@ SpaceState::SpaceState(Space::Options options, std::optional<Reference> referenc
       report_(std::move(report)),
       page_size_(static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE))),
       readers_(std::make_shared<Readers>()),
-      last_(std::make_unique<Readers::Retired>()) {}
+      last_(std::make_unique<Readers::Retired>()),
+      caches_(page_size_) {}
 
 // Readers may outlive the space: what a guard can see stays until the guard has gone.
 SpaceState::~SpaceState() {
@@ -196,6 +197,20 @@ Result<std::uint64_t> Space::unmap(Range range, UnmapOptions options) const {
 }
 
 Reader Space::reader(std::string_view label) const { return state_->reader(label); }
+Result<Reservation> Space::reserve(Range range, std::string label) const {
+    return state_->reserve(range, std::move(label)).transform([&](Range taken) { return Reservation(state_, taken); });
+}
+
+Result<Reservation> Space::reserve(std::uint64_t length, ReserveOptions options) const {
+    return state_->reserve(length, std::move(options)).transform([&](Range taken) {
+        return Reservation(state_, taken);
+    });
+}
+
+Result<IovaCache> Space::iova_cache() const {
+    return state_->make_iova_cache().transform([&](IovaCacheSlot* slot) { return IovaCache(state_, slot); });
+}
+
 Limits Space::limits() const { return state_->limits(); }
 std::vector<MappingInfo> Space::mappings() const { return state_->mappings(); }
 std::vector<std::string> Space::devices() const { return state_->devices(); }

@@ -105,14 +105,14 @@ Result<void> SpaceState::refresh_bound(const SinkPointer& sink) {
     const sys::Lock lock(mutex_);
     if (Joined* const joined = find(*sink)) {
         joined->bound = std::move(bound);
-        company_ = nullptr;
+        change_company();
     }
     return {};
 }
 
 void SpaceState::remove_device(const Attachable& device) noexcept {
     const sys::Lock lock(mutex_);
-    company_ = nullptr;
+    change_company();
     std::erase_if(devices_, [&](const Device& entry) { return entry.device.get() == &device; });
 }
 
@@ -122,7 +122,7 @@ bool SpaceState::begin_to_leave(const Sink& sink) noexcept {
     Joined* const joined = find(sink);
     if (!joined) return false;
     joined->leaving = true;
-    company_ = nullptr;
+    change_company();
     for (auto& [first, interval] : intervals_.all())
         if (interval.phase == Phase::attaching) interval.phase = Phase::settled;
     changed_.notify_all();
@@ -132,7 +132,7 @@ bool SpaceState::begin_to_leave(const Sink& sink) noexcept {
 
 void SpaceState::forget(const Sink& sink) noexcept {
     const sys::Lock lock(mutex_);
-    company_ = nullptr;
+    change_company();
     if (const Joined* const joined = find(sink)) sinks_.erase(sinks_.begin() + (joined - sinks_.data()));
 }
 
@@ -182,7 +182,7 @@ Result<void> SpaceState::replay(const SinkPointer& sink, const Bound& sink_bound
         // so it comes first, and the IOAS last.
         const bool last = device->iommu_device() != nullptr;
         Joined joined{.sink = sink, .device = last ? nullptr : device, .bound = sink_bound};
-        company_ = nullptr;
+        change_company();
         sinks_.insert(last ? sinks_.end() : sinks_.begin(), std::move(joined));
         devices_.push_back({.device = device, .bound = device_bound});
         wait_for_older(++generation_);
@@ -241,7 +241,7 @@ Result<void> SpaceState::attach_further(const std::shared_ptr<Attachable>& devic
         sink = ioas_;
         Device entry{.device = device, .bound = bound_of(*device)};
         if (auto fits = check_all(entry.bound, device->name()); !fits) return fits;
-        company_ = nullptr;
+        change_company();
         devices_.push_back(std::move(entry));  // from here on, maps keep within what it reaches
     }
     IommuDevice& iommu_device = *device->iommu_device();

@@ -42,6 +42,7 @@ std::vector<Bound> SpaceState::bounds() const {
 const std::shared_ptr<const SpaceState::Company>& SpaceState::company() const {
     if (company_) return company_;
     auto made = std::make_shared<Company>();
+    made->number = ++companies_;
     const std::vector<Bound> all = bounds();
     made->ranges = common_ranges(all);
     made->alignment = page_size_;
@@ -61,7 +62,9 @@ SpaceState::SinkPointers SpaceState::leaving_sinks() const {
 }
 
 Result<void> SpaceState::plan(const std::shared_ptr<const Memory::Node>& memory, const MapOptions& options,
-                              const Company& company, Interval& interval) const {
+                              const Company& company, Interval& interval) {
+    if (options.guard != 0 || options.within.space_)
+        if (auto checked = check_iova_options(options); !checked) return checked.error();
     const auto refuse = [&](int code, std::string cause, std::string next_step) {
         return Error::refused(code, compose("cannot map '", memory->label(), "' in '", id_, "'"),
                               std::move(cause), std::move(next_step));
@@ -92,8 +95,12 @@ Result<void> SpaceState::plan(const std::shared_ptr<const Memory::Node>& memory,
                     compose("its ", what, " ", Hex{value}, " is no multiple of ", size_text(alignment)),
                     "align address, offset, IOVA and size to that");
 
+    const std::uint64_t guard = round_up(options.guard, alignment);
     std::optional<Iova> iova = options.iova;
-    if (!iova) iova = choose_iova(intervals_, company.ranges, length, address, alignment);
+    if (!iova)
+        if (const auto chosen =
+                choose({.length = length, .alignment = alignment, .address = address, .guard = guard}))
+            iova = chosen->first;
     if (!iova)
         return refuse(ENOSPC,
                       compose("no ", size_text(length), " of IOVAs are free that every device reaches"),
@@ -105,10 +112,30 @@ Result<void> SpaceState::plan(const std::shared_ptr<const Memory::Node>& memory,
                       "choose a lower IOVA or a smaller size");
     interval.range = *range;
     interval.generation = generation_;
+    interval.holds_iovas = !options.iova;
+    interval.guard_before = guard;
+    interval.guard_after = guard;
     const auto holds = [&](const Range& allowed) { return allowed.contains(*range); };
     if (std::ranges::none_of(company.ranges, holds))
         if (auto within = check_bounds(bounds(), interval); !within) return within.error();
     return {};
+}
+
+// All else that it needs before the kernel is asked; drop() undoes it.
+Result<void> SpaceState::make_room(Interval& interval, const MapOptions& options) noexcept {
+    try {
+        if (iovas_ && !interval.holds_iovas)
+            if (auto claimed = claim(interval, options); !claimed) return claimed;
+        readers_->insert(interval);
+        return {};
+    } catch (const std::bad_alloc&) {
+        return Error(Operation::ioas_map, ENOMEM);
+    }
+}
+
+void SpaceState::drop(const Interval& interval) noexcept {
+    if (interval.holds_iovas) iovas_->give_back(interval.with_guards());
+    intervals_.drop(interval);
 }
 
 Result<SpaceState::Mapped> SpaceState::map(const std::shared_ptr<const Memory::Node>& memory,
@@ -131,14 +158,16 @@ Result<SpaceState::Mapped> SpaceState::map(const std::shared_ptr<const Memory::N
                              .phase = Phase::mapping};
             if (auto fits = plan(memory, options, *company, planned); !fits) return fits.error();
             if (how) planned.part = part_of(*how, planned.length(), company->alignment);
+            const bool chosen = planned.holds_iovas;
+            const Range with_guards = planned.with_guards();
             auto reserved = intervals_.reserve(std::move(planned));
-            if (!reserved) return reserved.error();
+            if (!reserved) {
+                if (chosen) iovas_->give_back(with_guards);
+                return reserved.error();
+            }
             interval = *reserved;
-            if (auto room =
-                    guarded(Operation::ioas_map,
-                            [&]() -> Result<void> { return readers_->insert(*interval), Result<void>(); });
-                !room) {
-                intervals_.drop(*interval);
+            if (auto room = make_room(*interval, options); !room) {
+                drop(*interval);
                 return room.error();
             }
         }
@@ -162,7 +191,7 @@ Result<SpaceState::Mapped> SpaceState::map(const std::shared_ptr<const Memory::N
                     abandon(*interval, *remains);
                 } else {
                     readers_->erase(*interval);
-                    intervals_.drop(*interval);
+                    drop(*interval);
                 }
             }
             changed_.notify_all();

@@ -24,6 +24,8 @@
 
 #include "dma/intervals.hpp"
 #include "dma/ioas_sink.hpp"
+#include "dma/iova_allocator.hpp"
+#include "dma/iova_caches.hpp"
 #include "dma/iovas.hpp"
 #include "dma/readers.hpp"
 #include "iommufd/dma/space.hpp"
@@ -55,6 +57,15 @@ public:
     // The Mapping gives its range to the space, or abandons it: unmapped now, or as soon as can be.
     void leave(std::uint64_t ticket, Range range) noexcept;
     void abandon(std::uint64_t ticket, Range range) noexcept;
+
+    Result<Range> reserve(Range range, std::string label);
+    Result<Range> reserve(std::uint64_t length, ReserveOptions options);
+    void release(Range range) noexcept;
+
+    Result<IovaCacheSlot*> make_iova_cache();
+    void forget_iova_cache(IovaCacheSlot* slot) noexcept;
+    std::optional<Range> alloc_iovas(IovaCacheSlot& slot, std::uint64_t length) noexcept;
+    void free_iovas(IovaCacheSlot& slot, Range range) noexcept;
 
     Result<void> attach(const std::shared_ptr<Attachable>& device);
     Result<void> detach(Attachable& device) noexcept;
@@ -96,6 +107,7 @@ private:
         std::vector<Range> ranges;
         std::uint64_t alignment = 1;  // a power of two
         bool some_leave = false;      // there are others, which take unmaps
+        std::uint64_t number = 0;     // no two have the same
     };
 
     struct Joined {
@@ -106,6 +118,11 @@ private:
         std::optional<Error> failure = {};  // why it could not be cleared
     };
 
+    struct Reserved {
+        Range range;
+        std::string label;
+    };
+
     // The turn of one attach or detach; the next waits for its end.
     class Turn;
     // Intervals on their way out of the sinks.
@@ -114,7 +131,9 @@ private:
     // space_map.cpp
     // Checks all that can be known before, and says where the interval is to be.
     Result<void> plan(const std::shared_ptr<const Memory::Node>& memory, const MapOptions& options,
-                      const Company& company, Interval& interval) const IOMMUFD_REQUIRES(mutex_);
+                      const Company& company, Interval& interval) IOMMUFD_REQUIRES(mutex_);
+    Result<void> make_room(Interval& interval, const MapOptions& options) noexcept IOMMUFD_REQUIRES(mutex_);
+    void drop(const Interval& interval) noexcept IOMMUFD_REQUIRES(mutex_);
     std::vector<Bound> bounds() const IOMMUFD_REQUIRES(mutex_);
     const std::shared_ptr<const Company>& company() const IOMMUFD_REQUIRES(mutex_);
     SinkPointers leaving_sinks() const IOMMUFD_REQUIRES(mutex_);
@@ -128,6 +147,19 @@ private:
     void abandon(Interval& interval, const Error& why) noexcept IOMMUFD_REQUIRES(mutex_);
     std::optional<Error> abandoned_in(Range range) noexcept;
     void retry_abandoned() noexcept;
+
+    // space_iovas.cpp
+    Result<void> check_iova_options(const MapOptions& options) const;
+    IovaAllocator& iovas() IOMMUFD_REQUIRES(mutex_);
+    std::size_t taken() const noexcept IOMMUFD_REQUIRES(mutex_);
+    std::optional<Range> choose(const IovaAllocator::Wanted& wanted) IOMMUFD_REQUIRES(mutex_);
+    bool take(Range range) noexcept IOMMUFD_REQUIRES(mutex_);
+    Result<void> claim(Interval& interval, const MapOptions& options) IOMMUFD_REQUIRES(mutex_);
+    Result<void> check_within(const Interval& interval, const Within& within) IOMMUFD_REQUIRES(mutex_);
+    std::string occupant(Range range) IOMMUFD_REQUIRES(mutex_);
+    std::optional<Range> refill(IovaCacheSlot& slot, std::uint64_t length) IOMMUFD_REQUIRES(mutex_);
+    void recall_iovas() noexcept IOMMUFD_REQUIRES(mutex_);
+    void change_company() noexcept IOMMUFD_REQUIRES(mutex_);
 
     // space_dma_buf.cpp
     void offer(Sink& sink, Interval& interval) noexcept;
@@ -166,11 +198,19 @@ private:
     Intervals intervals_ IOMMUFD_GUARDED_BY(mutex_);
     std::vector<Joined> sinks_ IOMMUFD_GUARDED_BY(mutex_);  // vhost-vdpa first, the IOAS last
     std::vector<Device> devices_ IOMMUFD_GUARDED_BY(mutex_);
-    // Null after any change of those two.
+    // Null after any change of those two: change_company().
     mutable std::shared_ptr<const Company> company_ IOMMUFD_GUARDED_BY(mutex_);
     std::shared_ptr<IoasSink> ioas_ IOMMUFD_GUARDED_BY(mutex_);
     std::uint64_t generation_ IOMMUFD_GUARDED_BY(mutex_) = 1;
     std::uint64_t next_ticket_ IOMMUFD_GUARDED_BY(mutex_) = 1;
+    mutable std::uint64_t companies_ IOMMUFD_GUARDED_BY(mutex_) = 0;
+    // Made for the first IOVA that is to be chosen or reserved: who chooses all of them pays nothing for it.
+    std::unique_ptr<IovaAllocator> iovas_ IOMMUFD_GUARDED_BY(mutex_);
+    std::shared_ptr<const Limits> iova_limits_ IOMMUFD_GUARDED_BY(mutex_);  // those it has
+    std::uint64_t iova_company_ IOMMUFD_GUARDED_BY(mutex_) = 0;             // and whose
+    std::map<Iova, Reserved> reservations_ IOMMUFD_GUARDED_BY(mutex_);      // by their first
+    std::size_t cached_ IOMMUFD_GUARDED_BY(mutex_) = 0;  // ranges that caches have, or gave out
+    IovaCaches caches_;
     bool changing_ IOMMUFD_GUARDED_BY(mutex_) = false;  // an attach or a detach is under way
     std::atomic<bool> has_abandoned_ = false;           // there may be something for retry_abandoned()
 };

@@ -34,6 +34,7 @@ struct SpaceState::Removal {
 SpaceState::Removal SpaceState::begin_removal(Interval* intervals) {
     Removal removal{.intervals = intervals, .company = company(), .leaving = {}};
     if (removal.company->some_leave) removal.leaving = leaving_sinks();
+    if (iovas_) iovas_->reserve(taken());
     for (const Interval* interval = intervals; interval; interval = interval->next)
         if (interval->is_cut) readers_->cut(*interval);
     for (Interval* interval = intervals; interval; interval = interval->next)
@@ -72,6 +73,7 @@ void SpaceState::remove(Removal& removal) noexcept {
             if (!interval.failure) {
                 removal.removed += interval.length();
                 readers_->erase(interval);
+                if (interval.holds_iovas) iovas_->give_back(interval.with_guards());
                 if (one) gone.insert(gone.end(), std::move(one));
                 one = intervals_.all().extract(interval.range.first);
                 continue;

@@ -38,8 +38,10 @@
 #include "iommufd/backend/backend.hpp"
 #include "iommufd/dma/attachable.hpp"
 #include "iommufd/dma/bring_up.hpp"
+#include "iommufd/dma/iova_cache.hpp"
 #include "iommufd/dma/memory.hpp"
 #include "iommufd/dma/reader.hpp"
+#include "iommufd/dma/reservation.hpp"
 #include "iommufd/dma/sink.hpp"
 
 namespace iommufd::inline v0_1::dma {
@@ -57,6 +59,9 @@ struct MapOptions {
     // is pinned and charged once for both (IOAS_COPY). That takes longer than to map huge pages: it saves memory limit, not
     // time. What is replayed for a later device is mapped anew. Looked at during the call only.
     const Space* pinned_by = nullptr;
+    // So many bytes before and after it belong to it too, unmapped, and nobody maps there. Of an IOVA that the space chooses.
+    std::uint64_t guard = 0;
+    Within within = {};  // the Reservation or IovaCache in whose range `iova` is
 };
 
 struct UnmapOptions {
@@ -163,11 +168,19 @@ public:
 
     // A dma-buf (Memory::dma_buf) that a sink doesn't take is no error but a warning in the report, and its mapping's state
     // is `unreached`.
-    // EINVAL: no byte, misaligned, outside what a sink or device reaches. EOVERFLOW: past 2^64. EEXIST:
-    // overlap. ENOSPC: no room. EBUSY: the range is being unmapped. Else what the kernel says.
+    // EINVAL: no byte, misaligned, outside what a sink or device reaches, or `within` what is not so. EOVERFLOW: past 2^64.
+    // EEXIST: overlap, also of what is reserved. ENOSPC: no room. EBUSY: the range is being unmapped. Else what the kernel says.
     Result<Mapping> map(const Memory& memory, MapOptions options = {}) const;
     // The same part by part, for large memory. ECANCELED: stopped.
     Result<Mapping> map(const Memory& memory, MapOptions options, const BringUp& how) const;
+
+    // Keeps a range for the caller, or one of `length` bytes that every sink and device reaches and nobody has.
+    // A range need not be within what they reach. EEXIST: some of it is mapped, reserved, or with a cache's user. EINVAL: no
+    // byte, an alignment that is no power of two. ENOSPC: no room.
+    Result<Reservation> reserve(Range range, std::string label = "reservation") const;
+    Result<Reservation> reserve(std::uint64_t length, ReserveOptions options = {}) const;
+    // For many small ranges without a mapping: one for each thread.
+    Result<IovaCache> iova_cache() const;
 
     // Unmaps what lies in the range; returns the bytes. ENOENT: nothing. EINVAL: it would split a mapping.
     // EBUSY: a live Mapping owns it, or an operation is in flight. EDEADLK: this thread holds a guard.
