@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "dma/dirty_marks.hpp"
 #include "error/compose.hpp"
 #include "iommufd/core/hw_info.hpp"
 
@@ -22,15 +23,25 @@ bool is_unfinished(const std::vector<Range>& ranges) {
     return std::ranges::all_of(ranges, [](const Range& range) { return range.first == range.last; });
 }
 
+// Of an entry of its page tables; 0: any power of two (AMD's), or not known.
+std::uint64_t largest_page_of(core::HwInfoType type) {
+    return type == core::HwInfoType::intel_vtd ? 1_GiB : 0;
+}
+
 }  // namespace
 
-Result<core::Hwpt> PageTables::make(IommuDevice& device, const core::Context& context,
-                                    bool& dirty_tracking) const {
+Result<PageTables::Table> PageTables::make(IommuDevice& device) const {
+    const core::Context context(device.context());
     auto info = core::hw_info(context, device.id());
     if (!info) return info.error();
-    dirty_tracking = info->dirty_tracking;
-    return core::Hwpt::alloc(context, device.id(), ioas_,
-                             {.dirty_tracking = dirty_tracking, .pasid = device.is_pasid()});
+    auto hwpt = core::Hwpt::alloc(context, device.id(), ioas_,
+                                  {.dirty_tracking = info->dirty_tracking, .pasid = device.is_pasid()});
+    if (!hwpt) return hwpt.error();
+    return Table{.hwpt = std::make_shared<core::Hwpt>(std::move(*hwpt)),
+                 .dirty_tracking = info->dirty_tracking,
+                 .largest_page = huge_pages_ ? largest_page_of(info->type) : DirtyMarks::kPage,
+                 .pasid = device.is_pasid(),
+                 .devices = {&device}};
 }
 
 Result<void> PageTables::attach(IommuDevice& device) {
@@ -38,56 +49,60 @@ Result<void> PageTables::attach(IommuDevice& device) {
     for (Table& table : tables_) {
         if (device.is_pasid() && !table.pasid) continue;
         table.devices.reserve(table.devices.size() + 1);
-        auto attached = device.attach(table.hwpt.id());
+        auto attached = device.attach(table.hwpt->id());
         if (attached) {
             table.devices.push_back(&device);
             return {};
         }
         if (attached.error().code() != EINVAL) return attached.error();
-        refusals += compose("hwpt ", table.hwpt.id().value, " of another kind of IOMMU; ");
+        refusals += compose("hwpt ", table.hwpt->id().value, " of another kind of IOMMU; ");
     }
 
     const auto let_the_kernel_make_one = [&] { return device.attach(ioas_.id()).transform([](HwptId) {}); };
     if (left_to_the_kernel_) return let_the_kernel_make_one();
-    const core::Context context(device.context());
-    bool dirty_tracking = false;
-    auto hwpt = make(device, context, dirty_tracking);
-    if (!hwpt && !has_no_table(hwpt.error())) return hwpt.error();
-    if (!hwpt) return let_the_kernel_make_one();
+    auto table = make(device);
+    if (!table && !has_no_table(table.error())) return table.error();
+    if (!table) return let_the_kernel_make_one();
     auto ranges = ioas_.iova_ranges();
     if (!ranges) return ranges.error();
     if (is_unfinished(ranges->ranges)) {
-        if (auto freed = std::move(*hwpt).destroy(); !freed) return freed;
+        if (auto freed = std::move(*table->hwpt).destroy(); !freed) return freed;
         left_to_the_kernel_ = true;
         return let_the_kernel_make_one();
     }
 
+    // What the device writes from its first DMA on is noted.
+    if (tracks_ && table->dirty_tracking)
+        table->dirty_tracking = static_cast<bool>(table->hwpt->set_dirty_tracking(true));
     tables_.reserve(tables_.size() + 1);
-    std::vector<const IommuDevice*> devices{&device};
-    auto attached = device.attach(hwpt->id());
+    auto attached = device.attach(table->hwpt->id());
     if (!attached) return refusals.empty() ? attached.error() : attached.error().within(refusals);
-    tables_.push_back({.hwpt = std::move(*hwpt),
-                       .dirty_tracking = dirty_tracking,
-                       .pasid = device.is_pasid(),
-                       .devices = std::move(devices)});
+    tables_.push_back(std::move(*table));
     return {};
 }
 
-Result<void> PageTables::detach(IommuDevice& device) {
+Result<void> PageTables::detach(IommuDevice& device, const std::function<void(const DirtyTrail&)>& last) {
     auto detached = device.detach();
     // Also when the kernel refused: it is not ours to use any more.
-    for (Table& table : tables_) std::erase(table.devices, &device);
+    for (Table& table : tables_) {
+        if (std::erase(table.devices, &device) == 0 || !table.devices.empty() || !last) continue;
+        if (table.dirty_tracking) last(table.trail());
+    }
     std::erase_if(tables_, [](const Table& table) { return table.devices.empty(); });
     return detached;
 }
 
-std::vector<PageTables::Use> PageTables::uses() const {
-    std::vector<Use> uses;
+std::vector<DirtyTrail> PageTables::trails() const {
+    std::vector<DirtyTrail> trails;
     for (const Table& table : tables_)
-        uses.push_back({.table = table.hwpt.id(),
-                        .dirty_tracking = table.dirty_tracking,
-                        .devices = static_cast<unsigned>(table.devices.size())});
-    return uses;
+        if (table.dirty_tracking) trails.push_back(table.trail());
+    return trails;
+}
+
+bool PageTables::can_track(const IommuDevice& device) const noexcept {
+    return std::ranges::any_of(tables_, [&](const Table& table) {
+        return table.dirty_tracking && std::ranges::find(table.devices, &device) != table.devices.end();
+    });
 }
 
 }  // namespace iommufd::inline v0_1::dma

@@ -159,9 +159,11 @@ Result<SpaceState::Mapped> SpaceState::map(const std::shared_ptr<const Memory::N
             auto reserved = intervals_.reserve(std::move(*planned));
             if (!reserved) return reserved.error();
             interval = *reserved;
-            if (auto room =
-                    guarded(Operation::ioas_map,
-                            [&]() -> Result<void> { return readers_->insert(*interval), Result<void>(); });
+            if (auto room = guarded(Operation::ioas_map,
+                                    [&]() -> Result<void> {
+                                        if (dirty_) readers_->marks().cover(interval->range);
+                                        return readers_->insert(*interval), Result<void>();
+                                    });
                 !room) {
                 intervals_.drop(*interval);
                 return room.error();
