@@ -73,6 +73,16 @@ TEST_P(DirtyRunsTest, GoOnAcrossWordsAndEndWhereTheBitmapDoes) {
     EXPECT_THAT(runs(Bitmap{1ULL << 63, 1, 0, 1}, 0, 256), ElementsAre(BitRun{63, 65}, BitRun{192, 193}));
 }
 
+TEST_P(DirtyRunsTest, MayBeginAndEndAtAnyWord) {
+    for (std::uint64_t first = 0; first < 80; ++first)
+        for (std::uint64_t end = first + 1; end < 120; ++end) {
+            Bitmap bitmap(200);
+            std::fill(bitmap.begin() + static_cast<std::ptrdiff_t>(first),
+                      bitmap.begin() + static_cast<std::ptrdiff_t>(end), ~0ULL);
+            ASSERT_THAT(runs(bitmap, 0, 12800), ElementsAre(BitRun{first * 64, end * 64}));
+        }
+}
+
 TEST_P(DirtyRunsTest, AreThoseThatAWalkBitByBitFinds) {
     std::mt19937_64 random(1);
     for (int round = 0; round < 4000; ++round) {

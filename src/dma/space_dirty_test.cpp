@@ -4,7 +4,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cerrno>
+#include <thread>
 
 #include "iommufd/dma/space.hpp"
 #include "iommufd/model/machine.hpp"
@@ -148,6 +150,22 @@ TEST_F(SpaceDirtyTest, AWriterThatMayNotReadIsMarkedAsWell) {
         }
         log.reset();
     }
+}
+
+TEST_F(SpaceDirtyTest, TheStartWaitsForGuardsThatMayHaveTranslatedBefore) {
+    const Mapping mapping = map(0, 16);
+    Reader reader = space_.reader();
+    std::optional<Guard> guard = reader.enter();
+    std::atomic<bool> started = false;
+    std::thread starter([&] {
+        const DirtyLog log = space_.track_dirty().value();
+        started = true;
+    });
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    EXPECT_FALSE(started);
+    guard.reset();
+    starter.join();
+    EXPECT_TRUE(started);
 }
 
 TEST_F(SpaceDirtyTest, ThisThreadsOwnGuardRefusesTheStart) {
@@ -310,8 +328,28 @@ TEST_F(SpaceDirtyTest, WhatWasWrittenBeforeAnUnmapIsToldAfterIt) {
     device_writes({3, 4, 35});
     EXPECT_EQ(space_.unmap(pages(0, 16)).value(), 16 * kPage);
     owned.reset();
+    EXPECT_EQ(kernel_.reads_that_keep(), 2U) << "the IOTLB would be flushed twice";
     EXPECT_THAT(sync(log), ElementsAre(pages(3, 2), pages(35)));
     EXPECT_THAT(sync(log), IsEmpty());
+}
+
+TEST_F(SpaceDirtyTest, AnUnmapWaitsForASyncThatIsInTheKernel) {
+    const Attachment attached = space_.attach(device()).value();
+    const Mapping before = map(0, 16);
+    map(16, 16).leave();
+    const Mapping behind = map(32, 16);
+    const DirtyLog log = space_.track_dirty().value();
+    device_writes({3, 20, 40});
+    std::thread unmapper;
+    kernel_.before_read = [&] {
+        kernel_.before_read = nullptr;
+        unmapper = std::thread([&] { EXPECT_TRUE(space_.unmap(pages(16, 16))); });
+        while (space_.mappings().at(1).state != MappingState::busy) std::this_thread::yield();
+        // What it must not do now, it would have done by then.
+        std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    };
+    EXPECT_THAT(sync(log), ElementsAre(pages(3), pages(20), pages(40)));
+    unmapper.join();
 }
 
 TEST_F(SpaceDirtyTest, OrAtOnceAndThenNotBySync) {
@@ -432,6 +470,17 @@ TEST_F(SpaceDirtyTest, WithADeviceThatHasNeitherEverythingWritableIsTold) {
     EXPECT_TRUE(space_.unmap(pages(0, 16)));
     EXPECT_THAT(sync(log), ElementsAre(pages(0, 16), pages(64, 16)));
     EXPECT_THAT(sync(log), ElementsAre(pages(64, 16)));
+}
+
+TEST_F(SpaceDirtyTest, AnIommuWithoutDirtyBitsMakesEverythingCount) {
+    kernel_.devices_with_bits = 1;
+    const Attachment one = space_.attach(device(0)).value();
+    const Mapping mapping = map(0, 16);
+    EXPECT_EQ(space_.track_dirty().value().from(), DirtyFrom::page_tables);
+    kernel_.separate_iommus = true;
+    const Attachment two = space_.attach(device(1)).value();
+    EXPECT_EQ(space_.track_dirty().value().from(), DirtyFrom::everything);
+    EXPECT_EQ(space_.track_dirty({.from = DirtyFrom::page_tables}).error().code(), EOPNOTSUPP);
 }
 
 // --- devices come and go ------------------------------------------------------------------------

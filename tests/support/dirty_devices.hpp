@@ -8,12 +8,14 @@
 #include <vector>
 
 #include "iommufd/dma/attachable.hpp"
+#include "support/allocation_faults.hpp"
 
 namespace iommufd::inline v0_1::support {
 
 class FakeLog final : public dma::DirtySource {
 public:
     Result<void> start_dirty(std::span<const Range> logged, std::uint64_t) override {
+        const AllocationFaults::Armed not_here(0);
         if (fail_start != 0) return Error(Operation::vfio_feature, fail_start);
         if (logged.empty() || logged.size() > 256) return Error(Operation::vfio_feature, EINVAL);
         ranges.assign(logged.begin(), logged.end());
@@ -36,6 +38,7 @@ public:
         return {};
     }
     void write(Iova page) {
+        const AllocationFaults::Armed not_here(0);
         for (const Range& range : ranges)
             if (on && range.contains(page)) pages_.insert(page);
     }

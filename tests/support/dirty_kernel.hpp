@@ -12,6 +12,7 @@
 #include <set>
 #include <vector>
 
+#include "support/allocation_faults.hpp"
 #include "sys/faulty_kernel.hpp"
 #include "sys/mutex.hpp"
 #include "uapi/iommufd.hpp"
@@ -38,6 +39,7 @@ public:
 
     // As if the n-th page table's device had written there; false: its IOMMU didn't note it.
     bool device_writes(std::uint64_t iova, unsigned n = 1) {
+        const AllocationFaults::Armed not_here(0);
         const sys::Lock lock(mutex_);
         Table& table = *std::ranges::find(tables_, n, [](const auto& entry) {
                             return entry.second.number;
@@ -53,9 +55,11 @@ public:
     unsigned on_when_attached() const { return on_when_attached_; }
     unsigned bad_reads() const { return bad_reads_; }
     unsigned reads() const { return reads_; }
+    unsigned reads_that_keep() const { return reads_that_keep_; }
 
     int ioctl(int fd, unsigned long request, void* argument) override {
         using namespace uapi;
+        const AllocationFaults::Armed not_here(0);
         switch (request) {
             case kHwptAlloc:
                 return alloc(fd, *static_cast<HwptAlloc*>(argument));
@@ -170,6 +174,7 @@ private:
         if (before_read) before_read();
         const sys::Lock lock(mutex_);
         ++reads_;
+        if ((command.flags & uapi::kDirtyBitmapNoClear) != 0) ++reads_that_keep_;
         const auto found = tables_.find(command.hwpt_id);
         if (found == tables_.end()) return -ENOENT;
         Table& table = found->second;
@@ -209,6 +214,7 @@ private:
     std::atomic<unsigned> on_when_attached_ = 0;
     std::atomic<unsigned> bad_reads_ = 0;
     std::atomic<unsigned> reads_ = 0;
+    std::atomic<unsigned> reads_that_keep_ = 0;
 };
 
 }  // namespace iommufd::inline v0_1::support
