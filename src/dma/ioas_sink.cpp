@@ -29,10 +29,13 @@ std::string naming(const Piece& piece) { return compose("'", piece.label, "'"); 
 
 }  // namespace
 
-Result<std::unique_ptr<IoasSink>> IoasSink::alloc(const core::Context& context, std::string_view label) {
+Result<std::unique_ptr<IoasSink>> IoasSink::alloc(const core::Context& context, std::string_view label,
+                                                  bool huge_pages) {
     auto ioas = core::Ioas::alloc(context, {.label = label});
     if (!ioas) return ioas.error();
-    return std::make_unique<IoasSink>(std::move(*ioas));
+    if (!huge_pages)
+        if (auto set = ioas->set_huge_pages(false); !set) return set.error();
+    return std::make_unique<IoasSink>(std::move(*ioas), huge_pages);
 }
 
 IoasSink::~IoasSink() {

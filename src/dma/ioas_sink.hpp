@@ -12,8 +12,10 @@ namespace iommufd::inline v0_1::dma {
 // An IOAS as a sink: maps by file where the memory is a shared file and the kernel takes it, else by address.
 class IoasSink final : public Sink {
 public:
-    static Result<std::unique_ptr<IoasSink>> alloc(const core::Context& context, std::string_view label);
-    explicit IoasSink(core::Ioas ioas) : ioas_(std::move(ioas)), tables_(ioas_) {}
+    // Without huge pages each page has an entry of its own in the page tables, however the memory lies.
+    static Result<std::unique_ptr<IoasSink>> alloc(const core::Context& context, std::string_view label,
+                                                   bool huge_pages);
+    IoasSink(core::Ioas ioas, bool huge_pages) : ioas_(std::move(ioas)), tables_(ioas_, huge_pages) {}
     ~IoasSink() override;
 
     std::string describe() const override;

@@ -117,6 +117,14 @@ void PageMap::show(Range range, unsigned rights) noexcept {
     });
 }
 
+void PageMap::mark_writes(Range range, bool on) noexcept {
+    constexpr Entry kWrite = Entry{static_cast<unsigned>(Access::write)} << 1;
+    const Entry from = on ? kWrite : kMarks;
+    each_leaf(range, [&](const Path&, std::atomic<Entry>& entry, Entry value) {
+        if ((value & from) != 0) entry.store(value ^ (kWrite | kMarks), std::memory_order_release);
+    });
+}
+
 void PageMap::erase(Range range) noexcept {
     each_leaf(range, [](const Path& path, std::atomic<Entry>& entry, Entry) {
         entry.store(kHole, std::memory_order_release);

@@ -32,6 +32,8 @@ public:
     // Ranges are of whole pages. Throws bad_alloc, and then nothing has changed.
     void insert(Range range, std::uint64_t difference);
     void show(Range range, unsigned rights) noexcept;  // bits of an Access; 0 hides it again
+    // Those with the right to write mark it from now on, or no longer; others stay as they are.
+    void mark_writes(Range range, bool on) noexcept;
     // Throws bad_alloc; blocks are smaller then, and lead where they led.
     void cut(std::uint64_t address);
     void erase(Range range) noexcept;

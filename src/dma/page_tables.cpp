@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "dma/dirty_marks.hpp"
 #include "error/compose.hpp"
 #include "error/guarded.hpp"
 #include "iommufd/core/hw_info.hpp"
@@ -31,6 +32,11 @@ Result<HwptId> no_pasids(const IommuDevice& device, std::string_view verb, std::
     });
 }
 
+// Of an entry of its page tables; 0: any power of two (AMD's), or not known.
+std::uint64_t largest_page_of(core::HwInfoType type) {
+    return type == core::HwInfoType::intel_vtd ? 1_GiB : 0;
+}
+
 }  // namespace
 
 Result<HwptId> IommuDevice::attach_pasid(PageTableId, std::uint32_t pasid) {
@@ -50,8 +56,10 @@ Result<PageTables::Table> PageTables::make(const IommuDevice& device) const {
                    context, device.id(), ioas_,
                    {.nest_parent = device.nests(), .dirty_tracking = dirty_tracking, .pasid = pasid})
             .transform([&](core::Hwpt&& hwpt) {
-                return Table{.hwpt = std::move(hwpt),
+                return Table{.hwpt = std::make_shared<core::Hwpt>(std::move(hwpt)),
                              .dirty_tracking = dirty_tracking,
+                             .largest_page =
+                                 huge_pages_ ? largest_page_of(info->type) : DirtyMarks::kPage,
                              .pasid = pasid,
                              .nest_parent = device.nests(),
                              .devices = {}};
@@ -75,13 +83,13 @@ Result<void> PageTables::attach(IommuDevice& device) {
     for (Table& table : tables_) {
         if ((device.is_pasid() && !table.pasid) || (device.nests() && !table.nest_parent)) continue;
         table.devices.reserve(table.devices.size() + 1);
-        auto attached = device.attach_to(table.hwpt);
+        auto attached = device.attach_to(*table.hwpt);
         if (attached) {
             table.devices.push_back(&device);
             return {};
         }
         if (attached.error().code() != EINVAL) return attached.error();
-        refusals += compose("hwpt ", table.hwpt.id().value, " of another kind of IOMMU; ");
+        refusals += compose("hwpt ", table.hwpt->id().value, " of another kind of IOMMU; ");
     }
 
     const auto let_the_kernel_make_one = [&] { return device.attach(ioas_.id()).transform([](HwptId) {}); };
@@ -92,34 +100,44 @@ Result<void> PageTables::attach(IommuDevice& device) {
     auto ranges = ioas_.iova_ranges();
     if (!ranges) return ranges.error();
     if (is_unfinished(ranges->ranges)) {
-        if (auto freed = std::move(table->hwpt).destroy(); !freed) return freed;
+        if (auto freed = std::move(*table->hwpt).destroy(); !freed) return freed;
         left_to_the_kernel_ = true;
         return let_the_kernel_make_one();
     }
 
+    // What the device writes from its first DMA on is noted.
+    if (tracks_ && table->dirty_tracking)
+        table->dirty_tracking = static_cast<bool>(table->hwpt->set_dirty_tracking(true));
     tables_.reserve(tables_.size() + 1);
     table->devices.push_back(&device);
-    auto attached = device.attach_to(table->hwpt);
+    auto attached = device.attach_to(*table->hwpt);
     if (!attached) return refusals.empty() ? attached.error() : attached.error().within(refusals);
     tables_.push_back(std::move(*table));
     return {};
 }
 
-Result<void> PageTables::detach(IommuDevice& device) {
+Result<void> PageTables::detach(IommuDevice& device, const std::function<void(const DirtyTrail&)>& last) {
     auto detached = device.detach();
     // Also when the kernel refused: it is not ours to use any more.
-    for (Table& table : tables_) std::erase(table.devices, &device);
+    for (Table& table : tables_) {
+        if (std::erase(table.devices, &device) == 0 || !table.devices.empty() || !last) continue;
+        if (table.dirty_tracking) last(table.trail());
+    }
     std::erase_if(tables_, [](const Table& table) { return table.devices.empty(); });
     return detached;
 }
 
-std::vector<PageTables::Use> PageTables::uses() const {
-    std::vector<Use> uses;
+std::vector<DirtyTrail> PageTables::trails() const {
+    std::vector<DirtyTrail> trails;
     for (const Table& table : tables_)
-        uses.push_back({.table = table.hwpt.id(),
-                        .dirty_tracking = table.dirty_tracking,
-                        .devices = static_cast<unsigned>(table.devices.size())});
-    return uses;
+        if (table.dirty_tracking) trails.push_back(table.trail());
+    return trails;
+}
+
+bool PageTables::can_track(const IommuDevice& device) const noexcept {
+    return std::ranges::any_of(tables_, [&](const Table& table) {
+        return table.dirty_tracking && std::ranges::find(table.devices, &device) != table.devices.end();
+    });
 }
 
 }  // namespace iommufd::inline v0_1::dma

@@ -3,10 +3,11 @@
 // The page tables of one IOAS, made as its devices need them.
 #pragma once
 
+#include <functional>
+#include <memory>
 #include <vector>
 
-#include "iommufd/core/hwpt.hpp"
-#include "iommufd/dma/attachable.hpp"
+#include "dma/dirty_plan.hpp"
 
 namespace iommufd::inline v0_1::dma {
 
@@ -19,33 +20,39 @@ namespace iommufd::inline v0_1::dma {
 // Not thread-safe.
 class PageTables {
 public:
-    explicit PageTables(const core::Ioas& ioas) : ioas_(ioas) {}
+    // `huge_pages`: what the IOAS says of it.
+    PageTables(const core::Ioas& ioas, bool huge_pages) : ioas_(ioas), huge_pages_(huge_pages) {}
 
     Result<void> attach(IommuDevice& device);
-    // Frees the page table with its last device.
-    Result<void> detach(IommuDevice& device);
+    // Frees the page table with its last device. `last` is called before, with what it noted.
+    Result<void> detach(IommuDevice& device, const std::function<void(const DirtyTrail&)>& last = {});
 
-    struct Use {
-        HwptId table;
-        bool dirty_tracking;
-        unsigned devices;
-    };
-    std::vector<Use> uses() const;
+    // Those that can note what is written. From track(true) on, new ones do so before a device is attached to them; those that
+    // don't start can't.
+    std::vector<DirtyTrail> trails() const;
+    void track(bool on) noexcept { tracks_ = on; }
+    // Whether the device's page table can.
+    bool can_track(const IommuDevice& device) const noexcept;
 
 private:
     struct Table {
-        core::Hwpt hwpt;
+        std::shared_ptr<core::Hwpt> hwpt;
         bool dirty_tracking;
+        std::uint64_t largest_page;  // of its entries, in bytes; 0: any
         bool pasid;
         bool nest_parent;
         std::vector<const IommuDevice*> devices;
+
+        DirtyTrail trail() const { return {.table = hwpt, .device = {}, .largest_page = largest_page}; }
     };
 
     Result<Table> make(const IommuDevice& device) const;
 
     const core::Ioas& ioas_;
+    const bool huge_pages_;
     std::vector<Table> tables_;
     bool left_to_the_kernel_ = false;  // its driver can't make one before it attaches
+    bool tracks_ = false;
 };
 
 }  // namespace iommufd::inline v0_1::dma

@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "error/compose.hpp"
+#include "error/guarded.hpp"
 
 namespace iommufd::inline v0_1::dma {
 namespace {
@@ -63,7 +64,8 @@ Reader Readers::make(std::string_view label, const Intervals& intervals) {
                                                                    .epoch = epoch_,
                                                                    .forward = forward_,
                                                                    .backward = reverse_.first(),
-                                                                   .reverse = reverse_},
+                                                                   .reverse = reverse_,
+                                                                   .marks = marks_.where()},
                                                         .label = {}}));
         slot = slots_.end() - 1;
     }
@@ -103,13 +105,22 @@ void Readers::insert(const Interval& interval) {
 }
 
 void Readers::show_rights(const Interval& interval, bool shown) noexcept {
-    forward_.show(interval.range, shown ? static_cast<unsigned>(interval.access) : 0);
+    unsigned rights = shown ? static_cast<unsigned>(interval.access) : 0;
+    if (shown && marks_writes_ && may_write(interval.access))
+        rights = (rights & static_cast<unsigned>(Access::read)) | PageRadix::kMarks >> 1;
+    forward_.show(interval.range, rights);
     reverse_.show(address_of(interval), interval.range, shown);
 }
 
 void Readers::show(Interval& interval) noexcept {
     interval.shown = true;
     if (has(interval)) show_rights(interval, true);
+}
+
+void Readers::mark_writes(bool on, const Intervals::Map& intervals) noexcept {
+    marks_writes_ = on;
+    for (const auto& [first, interval] : intervals)
+        if (has(interval)) forward_.mark_writes(interval.range, on);
 }
 
 void Readers::hide(Interval& interval) noexcept {
@@ -186,6 +197,12 @@ Result<void> Readers::wait_for_readers(Deadline deadline) {
     }
 }
 
+bool Readers::outwait(Deadline deadline) noexcept {
+    if (!any()) return true;
+    epoch_.fetch_add(1);
+    return !held_by_this_thread() && guarded(Operation::none, [&] { return wait_for_readers(deadline); });
+}
+
 void Readers::reclaim() noexcept {
     if (!has_retired_) return;
     bool unfenced = false;
@@ -237,7 +254,7 @@ std::uint64_t Guard::extend(Iova iova, std::uint64_t here, std::uint64_t length,
         const std::uint64_t next = iova.value + here;
         if (next < iova.value) return here;  // past the end of all addresses
         const PageRadix::Found found = slot_->forward.find(next);
-        if ((found.entry & wanted) != wanted || (found.entry & PageRadix::kDifference) != difference)
+        if (!PageRadix::allows(found.entry, wanted) || (found.entry & PageRadix::kDifference) != difference)
             return here;
         here += found.last_of(next) - next + 1;
     }

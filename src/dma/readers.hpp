@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "dma/dirty_marks.hpp"
 #include "dma/intervals.hpp"
 #include "dma/reverse_map.hpp"
 #include "iommufd/dma/reader.hpp"
@@ -60,6 +61,12 @@ public:
     void cut(const Interval& interval);  // makes blocks end where it does; throws bad_alloc
     void erase(const Interval& interval) noexcept;
 
+    // What readers write to is marked from now on, or no longer.
+    void mark_writes(bool on, const Intervals::Map& intervals) noexcept;
+    DirtyMarks& marks() noexcept { return marks_; }
+    // Waits for the guards of other threads that have entered by now. False: some are left at the deadline, or this thread has one.
+    bool outwait(Deadline deadline) noexcept;
+
     // Takes over what was erased, until no guard is left that entered before. Null: the caller waits for that.
     void retire(std::unique_ptr<Retired> retired) noexcept;
     // The same where nobody could see it: free now.
@@ -90,6 +97,8 @@ private:
     PageMap forward_{pool_};
     ReverseMap reverse_{pool_};
     bool built_ = false;
+    DirtyMarks marks_{pool_};
+    bool marks_writes_ = false;
     std::atomic<std::uint64_t> epoch_ = 1;
     std::atomic<std::size_t> taken_ = 0;  // slots that are taken, or were when a guard was there
     std::atomic<bool> has_retired_ = false;

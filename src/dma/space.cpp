@@ -55,6 +55,7 @@ SpaceState::SpaceState(Space::Options options, std::optional<Reference> referenc
       backend_(std::move(backend)),
       report_(std::move(report)),
       page_size_(static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE))),
+      huge_pages_(options.huge_pages),
       readers_(std::make_shared<Readers>()),
       last_(std::make_unique<Readers::Retired>()),
       caches_(page_size_) {}
@@ -193,7 +194,13 @@ Result<Mapping> Space::map(const Memory& memory, const MapOptions& options, cons
 }
 
 Result<std::uint64_t> Space::unmap(Range range, UnmapOptions options) const {
-    return state_->unmap(range, 0, options.deadline);
+    auto unmapped = state_->unmap(range, 0, options.deadline);
+    if (unmapped && options.dirty) state_->take_dirty(range, *options.dirty);
+    return unmapped;
+}
+
+Result<DirtyLog> Space::track_dirty(DirtyOptions options) const {
+    return state_->track_dirty(options).transform([&] { return DirtyLog(state_); });
 }
 
 Reader Space::reader(std::string_view label) const { return state_->reader(label); }
@@ -247,6 +254,7 @@ Result<void> Mapping::unmap(UnmapOptions options) && {
     if (!state_) return {};
     auto unmapped = state_->unmap(range_, ticket_, options.deadline);
     if (!unmapped && unmapped.error().code() != ETIMEDOUT) return unmapped.error();
+    if (unmapped && options.dirty) state_->take_dirty(range_, *options.dirty);
     state_.reset();
     if (!unmapped) return unmapped.error();
     return {};

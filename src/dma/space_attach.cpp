@@ -7,7 +7,7 @@
 #include "backend/state.hpp"
 #include "core/delayed_reports.hpp"
 #include "dma/sink_calls.hpp"
-#include "dma/space_state.hpp"
+#include "dma/space_turn.hpp"
 #include "error/compose.hpp"
 #include "error/guarded.hpp"
 #include "error/probes.hpp"
@@ -58,25 +58,6 @@ Result<void> replay_pieces(Sink& sink, std::span<Interval* const> intervals) {
 }
 
 }  // namespace
-
-class SpaceState::Turn {
-public:
-    explicit Turn(SpaceState& space) : space_(space) {
-        const sys::Lock lock(space_.mutex_);
-        while (space_.changing_) space_.changed_.wait(space_.mutex_);
-        space_.changing_ = true;
-    }
-    ~Turn() {
-        const sys::Lock lock(space_.mutex_);
-        space_.changing_ = false;
-        space_.changed_.notify_all();
-    }
-    Turn(const Turn&) = delete;
-    Turn& operator=(const Turn&) = delete;
-
-private:
-    SpaceState& space_;
-};
 
 Result<void> SpaceState::check_all(const Bound& bound, std::string_view device) const {
     for (const auto& [first, interval] : intervals_.all())
@@ -150,6 +131,7 @@ Result<void> SpaceState::clear(Sink& sink) noexcept {
 
 // Within a turn.
 void SpaceState::retry_leaving() noexcept {
+    retry_unstopped();
     for (std::size_t i = 0;;) {
         SinkPointer sink;
         std::shared_ptr<Attachable> device;
@@ -211,7 +193,7 @@ Result<void> SpaceState::replay(const SinkPointer& sink, const Bound& sink_bound
 
 Result<void> SpaceState::attach_first(const std::shared_ptr<Attachable>& device) {
     IommuDevice& iommu_device = *device->iommu_device();
-    auto made = IoasSink::alloc(core::Context(iommu_device.context()), id_);
+    auto made = IoasSink::alloc(core::Context(iommu_device.context()), id_, huge_pages_);
     if (!made) return made.error();
     const std::shared_ptr<IoasSink> sink = std::move(*made);
     // Attached while it is empty: what the device allows is known then, and mapping afterwards is faster.
@@ -300,7 +282,9 @@ Result<void> SpaceState::attach(const std::shared_ptr<Attachable>& device) {
             return cannot_attach(*device, id_, EBUSY,
                                  "it is attached to another space, or could not be cleared when it left one",
                                  "detach it there first, or close it");
+        log_newcomer(device);
         auto attached = device->iommu_device() ? attach_iommu_device(device) : attach_with_sink(device);
+        adapt_dirty();
         // A sink that could not be cleared keeps its device's claim.
         if (!attached && (device->iommu_device() || !is_leaving(*device->sink()))) device->release_claim();
         retry_abandoned();
@@ -319,7 +303,8 @@ Result<void> SpaceState::detach_iommu_device(Attachable& device) {
         sink = ioas_;
     }
     if (last) (void)begin_to_leave(*sink);
-    auto detached = sink->tables().detach(*device.iommu_device());
+    auto detached = sink->tables().detach(*device.iommu_device(),
+                                          [&](const DirtyTrail& table) { read_last_trail(table); });
     if (last) {
         // The IOAS goes here, with all that is mapped in it.
         forget(*sink);
@@ -359,6 +344,8 @@ Result<void> SpaceState::detach_unwatched(Attachable& device) noexcept {
     auto detached = guarded(Operation::vfio_detach, [&]() -> Result<void> {
         return device.iommu_device() ? detach_iommu_device(device) : detach_sink(device);
     });
+    read_last_log(device);
+    adapt_dirty();
     if (device.iommu_device() || !is_leaving(*device.sink())) device.release_claim();
     retry_abandoned();
     readers_->reclaim();
@@ -373,6 +360,12 @@ std::vector<NotReleased> SpaceState::not_released() const {
             list.push_back({.object = compose(interval.describe(), " in '", id_, "'"),
                             .operation = interval.failure->operation(),
                             .code = interval.failure->code()});
+    for (const Unstopped& unstopped : unstopped_)
+        if (const auto trail = unstopped.lock())
+            list.push_back(
+                {.object = compose("the tracking of dirty pages of '", id_, "' by ", trail->describe()),
+                 .operation = unstopped.failure.operation(),
+                 .code = unstopped.failure.code()});
     for (const Joined& joined : sinks_)
         if (joined.leaving && joined.failure && !joined.sink.expired())
             list.push_back({.object = compose("what '", id_, "' had mapped in ", joined.bound.who),
@@ -390,7 +383,8 @@ std::size_t SpaceState::retry_releases() noexcept {
     const sys::Lock lock(mutex_);
     const auto waits = [](const auto& entry) { return entry.second.waits_for_retry(); };
     return static_cast<std::size_t>(std::ranges::count_if(intervals_.all(), waits) +
-                                    std::ranges::count_if(sinks_, &Joined::leaving));
+                                    std::ranges::count_if(sinks_, &Joined::leaving)) +
+           unstopped_.size();
 }
 
 }  // namespace iommufd::inline v0_1::dma

@@ -126,6 +126,7 @@ Result<void> SpaceState::make_room(Interval& interval, const MapOptions& options
     try {
         if (iovas_ && !interval.holds_iovas)
             if (auto claimed = claim(interval, options); !claimed) return claimed;
+        if (dirty_) readers_->marks().cover(interval.range);
         readers_->insert(interval);
         return {};
     } catch (const std::bad_alloc&) {

@@ -78,6 +78,16 @@ public:
 
     void report(Severity severity, Error error) noexcept;
 
+    // space_dirty.cpp
+    Result<void> track_dirty(const DirtyOptions& options);
+    Result<void> stop_dirty() noexcept;
+    DirtyFrom dirty_from() const noexcept;
+    std::string why_dirty_from() const;
+    // space_dirty_sync.cpp
+    Result<DirtySync> sync_dirty(Range range, DirtyLog::Call visit);
+    // Appends what is known to be dirty in the range, and forgets it; what there is no memory for stays.
+    void take_dirty(Range range, std::vector<Range>& dirty) noexcept;
+
     std::vector<NotReleased> not_released() const;
     std::size_t retry_releases() noexcept;
 
@@ -160,6 +170,48 @@ private:
     std::optional<Range> refill(IovaCacheSlot& slot, std::uint64_t length) IOMMUFD_REQUIRES(mutex_);
     void recall_iovas() noexcept IOMMUFD_REQUIRES(mutex_);
     void change_company() noexcept IOMMUFD_REQUIRES(mutex_);
+    // Of what is about to be unmapped.
+    struct LastBits {
+        std::shared_ptr<const DirtyPlan> plan;  // null: nothing is tracked
+        std::vector<std::uint64_t> bits;
+    };
+    struct DirtyChoice {
+        DirtyFrom from;
+        std::string why;
+    };
+    class DirtyUse;
+    class DirtyReading;
+
+    // space_dirty.cpp
+    DirtyChoice choose_dirty(std::optional<DirtyFrom> wanted) const IOMMUFD_REQUIRES(mutex_);
+    Result<std::shared_ptr<const DirtyPlan>> begin_trails(DirtyChoice choice);
+    void stop_trail(const DirtyTrail& trail, std::optional<Error>& failure) noexcept;
+    void end_marks() noexcept;
+    bool still_covers(const DirtyPlan& plan) const noexcept IOMMUFD_REQUIRES(mutex_);
+    std::shared_ptr<const DirtyPlan> refreshed(const DirtyPlan& plan) IOMMUFD_REQUIRES(mutex_);
+    void replace_plan(std::shared_ptr<const DirtyPlan> plan, bool changed, bool mark_everything) noexcept;
+    void mark_everything() noexcept IOMMUFD_REQUIRES(mutex_);
+    std::vector<Range> mapped_ranges() const IOMMUFD_REQUIRES(mutex_);
+    void log_newcomer(const std::shared_ptr<Attachable>& device) noexcept;
+    void read_last_trail(const DirtyTrail& trail) noexcept;
+    void read_last_log(const Attachable& device) noexcept;
+    Result<void> adapt();
+    void adapt_dirty() noexcept;
+    void retry_unstopped() noexcept;
+
+    // space_dirty_sync.cpp
+    bool next_part(const DirtyPlan& plan, Iova at, Iova last, Range& part, bool& covered)
+        IOMMUFD_REQUIRES(mutex_);
+    Result<void> collect_dirty(Range range, const std::shared_ptr<const DirtyPlan>& only,
+                               std::vector<std::uint64_t>& bits);
+    Result<void> read_trails(const DirtyPlan& plan, Range range, core::Hwpt::Dirty after,
+                             std::vector<std::uint64_t>& bits) noexcept;
+    void deliver_dirty(Range range, DirtyLog::Call visit, std::span<std::uint64_t> bits,
+                       std::vector<Range>& runs, DirtySync& sync) noexcept;
+    LastBits prepare_last_bits(const Interval* intervals) IOMMUFD_REQUIRES(mutex_);
+    void wait_for_dirty_reads(const Interval* intervals) IOMMUFD_REQUIRES(mutex_);
+    void read_last_bits(LastBits& last, const Interval* intervals, DirtyFrom from) noexcept;
+    void end_last_bits() noexcept IOMMUFD_REQUIRES(mutex_);
 
     // space_dma_buf.cpp
     void offer(Sink& sink, Interval& interval) noexcept;
@@ -190,6 +242,7 @@ private:
     const std::shared_ptr<backend::State> backend_;  // null: for vhost-vdpa only
     const Report report_;
     const std::uint64_t page_size_;
+    const bool huge_pages_;
     const std::shared_ptr<Readers> readers_;
     std::unique_ptr<Readers::Retired> last_;  // for what is mapped when the space goes
 
@@ -211,6 +264,8 @@ private:
     std::map<Iova, Reserved> reservations_ IOMMUFD_GUARDED_BY(mutex_);      // by their first
     std::size_t cached_ IOMMUFD_GUARDED_BY(mutex_) = 0;  // ranges that caches have, or gave out
     IovaCaches caches_;
+    std::unique_ptr<DirtyState> dirty_ IOMMUFD_GUARDED_BY(mutex_);  // null: nothing is tracked
+    std::vector<Unstopped> unstopped_ IOMMUFD_GUARDED_BY(mutex_);
     bool changing_ IOMMUFD_GUARDED_BY(mutex_) = false;  // an attach or a detach is under way
     std::atomic<bool> has_abandoned_ = false;           // there may be something for retry_abandoned()
 };

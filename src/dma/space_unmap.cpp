@@ -25,6 +25,7 @@ struct SpaceState::Removal {
     Interval* intervals = nullptr;  // chained
     std::shared_ptr<const Company> company;
     SinkPointers leaving;
+    LastBits last = {};
     std::uint64_t removed = 0;  // bytes
     std::uint64_t remaining = 0;
     std::optional<Error> failure = std::nullopt;
@@ -37,8 +38,10 @@ SpaceState::Removal SpaceState::begin_removal(Interval* intervals) {
     if (iovas_) iovas_->reserve(taken());
     for (const Interval* interval = intervals; interval; interval = interval->next)
         if (interval->is_cut) readers_->cut(*interval);
+    if (dirty_) removal.last = prepare_last_bits(intervals);
     for (Interval* interval = intervals; interval; interval = interval->next)
         interval->phase = Phase::unmapping;
+    if (dirty_) wait_for_dirty_reads(intervals);
     return removal;
 }
 
@@ -61,13 +64,16 @@ Phase SpaceState::take_out(Interval& interval, const Removal& removal) noexcept 
 }
 
 void SpaceState::remove(Removal& removal) noexcept {
+    if (removal.last.plan) read_last_bits(removal.last, removal.intervals, DirtyFrom::page_tables);
     for (Interval* interval = removal.intervals; interval; interval = interval->next)
         interval->then = take_out(*interval, removal);
+    if (removal.last.plan) read_last_bits(removal.last, removal.intervals, DirtyFrom::devices);
 
     Intervals::Map gone;
     Intervals::Map::node_type one;  // mostly it is all
     {
         const sys::Lock lock(mutex_);
+        if (removal.last.plan) end_last_bits();
         for (Interval* next = removal.intervals; next;) {
             Interval& interval = *std::exchange(next, next->next);
             if (!interval.failure) {

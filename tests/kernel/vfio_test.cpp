@@ -19,6 +19,7 @@
 #include "iommufd/vfio/features.hpp"
 #include "iommufd/vfio/region.hpp"
 #include "kernel/vfio_fixture.hpp"
+#include "uapi/vfio.hpp"
 
 namespace iommufd::kernel_tests {
 namespace {
@@ -156,6 +157,54 @@ TEST_F(VfioTest, AnMdevBindsAttachesToAnIoasMigratesAndLogsItsDma) {
     EXPECT_TRUE(vfio::set_migration_state(mtty, vfio::MigrationState::stop));
     EXPECT_TRUE(vfio::set_migration_state(mtty, vfio::MigrationState::running));
     EXPECT_EQ(vfio::set_migration_state(mtty, vfio::MigrationState::error).error().code(), EINVAL);
+}
+
+// Notes which calls of a device's DMA log were made.
+class LogCalls final : public sys::FaultyKernel {
+public:
+    LogCalls() : FaultyKernel(static_cast<sys::Kernel&>(Recorder::instance())) {}
+    int ioctl(int fd, unsigned long request, void* argument) override {
+        const int result = FaultyKernel::ioctl(fd, request, argument);
+        if (request == uapi::vfio::kDeviceFeature) {
+            const std::uint32_t flags = static_cast<uapi::vfio::DeviceFeature*>(argument)->flags;
+            if ((flags & uapi::vfio::kFeatureProbe) == 0) calls.emplace_back(flags & 0xffff, result);
+        }
+        return result;
+    }
+    std::vector<std::pair<std::uint32_t, int>> calls;
+};
+
+// The kernel's mtty makes no DMA, and its log never tells anything: what is shown is which source is chosen, and its calls.
+TEST_F(VfioTest, TheDmaLogOfAnMdevTellsForASpaceWhereAllDevicesHaveOne) {
+    using ::testing::ElementsAre;
+    using ::testing::Pair;
+    LogCalls kernel;
+    const Backend backend =
+        Backend::open({.id = "iommufd1", .fd = {}, .report = {}, .kernel = &kernel}).value();
+    const auto space = dma::Space::on(backend, {.id = "dma1"}).value();
+    const Device mtty = Cdev::open(kMtty, {.kernel = &kernel, .name = {}}).value().bind(backend).value();
+    const auto attached = space.attach(mtty).value();
+    const auto mapped = space.map(memory_, {.iova = kBase}).value();
+    auto reader = space.reader();
+    std::vector<Range> dirty;
+    const auto visit = [&](std::span<const Range> runs) { dirty.assign(runs.begin(), runs.end()); };
+    {
+        const auto log = space.track_dirty().value();
+        EXPECT_EQ(log.from(), dma::DirtyFrom::devices);
+        EXPECT_EQ(log.sync(visit).value().bytes, 0U);
+        {
+            const auto guard = reader.enter();
+            EXPECT_EQ(guard.translate(kBase + 4_KiB, 1, Access::write).size(), 1U);
+        }
+        EXPECT_EQ(log.sync(visit).value().bytes, 4_KiB);
+        EXPECT_EQ(dirty, std::vector{*Range::of(kBase + 4_KiB, 4_KiB)});
+    }
+    EXPECT_THAT(kernel.calls, ElementsAre(Pair(uapi::vfio::kFeatureDmaLoggingStart, 0),
+                                          Pair(uapi::vfio::kFeatureDmaLoggingReport, 0),
+                                          Pair(uapi::vfio::kFeatureDmaLoggingReport, 0),
+                                          Pair(uapi::vfio::kFeatureDmaLoggingStop, 0)));
+    // An mdev has no page table.
+    EXPECT_EQ(space.track_dirty({.from = dma::DirtyFrom::page_tables}).error().code(), EOPNOTSUPP);
 }
 
 TEST_F(VfioTest, ALineIsMaskedWhenItFiresAndUnmaskedByCallOrEventfd) {

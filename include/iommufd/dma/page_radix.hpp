@@ -29,7 +29,8 @@ public:
     using Entry = std::uint64_t;
     static constexpr Entry kTable = 1;
     static constexpr Entry kRights = 6;
-    static constexpr Entry kTaken = 8;  // no hole, though perhaps nobody may take it yet
+    static constexpr Entry kTaken = 8;   // no hole, though perhaps nobody may take it yet
+    static constexpr Entry kMarks = 16;  // the right to write, for those who mark what they write to
     static constexpr Entry kDifference = ~std::uint64_t{0xfff};
     static constexpr Entry kHole = 0;
 
@@ -38,6 +39,11 @@ public:
     static constexpr unsigned kRootBits = 18;
     static constexpr unsigned kEntries = 1U << kTableBits;
     static constexpr unsigned kRootEntries = 1U << kRootBits;
+
+    // Whether a leaf gives the rights in `wanted`.
+    static constexpr bool allows(Entry leaf, Entry wanted) noexcept {
+        return ((leaf | (leaf & kMarks) >> 2) & wanted) == wanted;
+    }
 
     struct alignas(64) Table {
         std::atomic<Entry> entries[kEntries] = {};

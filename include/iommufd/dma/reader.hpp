@@ -13,6 +13,8 @@
 // lives until it goes. unmap() returns when no guard can still see the range; so keep guards short. A thread that unmaps
 // while it holds a guard would wait for itself: it gets EDEADLK.
 //
+// While the space tracks dirty pages, translating with Access::write or read_write counts as writing: ask for what is written only.
+//
 // Cost: entering and leaving is a store each, translating a walk of three or four levels (page_radix.hpp). Who unmaps pays for
 // it, with a membarrier(2).
 //
@@ -46,6 +48,7 @@ struct alignas(64) ReaderSlot {
     const PageRadix& forward;
     const PageRadix& backward;  // what most of the addresses lead to
     const ReverseMap& reverse;  // and all
+    const PageRadix& marks;     // what they write to, while that is asked for
 };
 
 class IOMMUFD_EXPORT Guard {
@@ -66,7 +69,8 @@ public:
                                                           Access access) const noexcept {
         const PageRadix::Found found = forward_->find(iova.value);
         const PageRadix::Entry wanted = static_cast<PageRadix::Entry>(access) << 1;
-        if ((found.entry & wanted) != wanted) return {};
+        if ((found.entry & wanted) != wanted) [[unlikely]]
+            return translate_and_mark(iova, length, wanted, found);
         auto* const address =
             reinterpret_cast<std::byte*>(iova.value + (found.entry & PageRadix::kDifference));
         const std::uint64_t here = found.last_of(iova.value) - iova.value + 1;
@@ -96,6 +100,8 @@ private:
     friend class Reader;
     Guard(const ReaderSlot* slot, ReaderSlot* entered) noexcept
         : forward_(&slot->forward), backward_(&slot->backward), slot_(slot), entered_(entered) {}
+    std::span<std::byte> translate_and_mark(Iova iova, std::uint64_t length, PageRadix::Entry wanted,
+                                            PageRadix::Found found) const noexcept;
     std::uint64_t extend(Iova iova, std::uint64_t here, std::uint64_t length, PageRadix::Entry difference,
                          PageRadix::Entry wanted) const noexcept;
     std::optional<Iova> search(std::uint64_t first, std::uint64_t length) const noexcept;

@@ -38,6 +38,7 @@
 #include "iommufd/backend/backend.hpp"
 #include "iommufd/dma/attachable.hpp"
 #include "iommufd/dma/bring_up.hpp"
+#include "iommufd/dma/dirty_log.hpp"
 #include "iommufd/dma/iova_cache.hpp"
 #include "iommufd/dma/memory.hpp"
 #include "iommufd/dma/reader.hpp"
@@ -67,6 +68,10 @@ struct MapOptions {
 struct UnmapOptions {
     // How long to wait for readers; nothing: as long as it takes.
     std::optional<std::chrono::steady_clock::time_point> deadline;
+    // While dirty pages are tracked: what was written to in the range and not told yet is appended here, and not told by a sync.
+    // Necessary where something else may be mapped there before the next one, which can't tell them apart. Not after a
+    // failure, and what there is no memory for is told by the next sync.
+    std::vector<Range>* dirty = nullptr;
 };
 
 enum class MappingState : std::uint8_t {
@@ -141,6 +146,9 @@ class IOMMUFD_EXPORT Space {
 public:
     struct Options {
         std::string id = "space";  // named by errors, and by the backend as the one that refers to it
+        // Whether the IOMMU's page tables may have entries for more than a page. Without, dirty tracking is exact to 4 KiB, and
+        // maps take much longer.
+        bool huge_pages = true;
     };
 
     // ESHUTDOWN: the backend is being deleted.
@@ -186,6 +194,11 @@ public:
     // EBUSY: a live Mapping owns it, or an operation is in flight. EDEADLK: this thread holds a guard.
     // ETIMEDOUT: unmapped, but a reader has a guard: a change of the space after its end frees the memory.
     Result<std::uint64_t> unmap(Range range, UnmapOptions options = {}) const;
+
+    // Tracks which pages are written to until the log goes: dirty_log.hpp. A warning in the report says if everything counts
+    // as written. EBUSY: that is done already. EDEADLK: this thread holds a guard. EOPNOTSUPP: not all devices have
+    // options.from. Else what the kernel says; then nothing is tracked.
+    Result<DirtyLog> track_dirty(DirtyOptions options = {}) const;
 
     // The first one takes time in proportion to what is mapped, and all that is mapped from then on a little more: a space that
     // nobody reads doesn't pay for it. Throws std::bad_alloc.
