@@ -13,8 +13,8 @@
 //     auto joined = space.attach(guest).value();          // and not the device itself; starts in bypass
 //     auto slice = guest.viommu({.label = "smmu0", .type = smmuv3::kViommu}).value();    // SMMUv3; VT-d does without
 //     auto vdevice = guest.vdevice(slice, stream_id).value();
-//     guest.install(smmuv3::table(ste).value(), {.viommu = &slice});    // each time the guest changes its entry
-//     guest.install(vtd::table(pasid_entry, hardware).value());         // VT-d
+//     guest.install(smmuv3::decode(words).value().table, {.viommu = &slice});   // each time the guest changes its entry
+//     guest.install(vtd::decode(words, hardware).value().table);                // VT-d; its translation may ask for bypass()
 //
 // The Space remains the truth of what is mapped: its maps and unmaps reach the guest's tables at once, and no call here
 // changes them. When it detaches the device, the guest's tables are taken off before and go with it; a viommu that is
