@@ -21,8 +21,8 @@
 // still there then stands on an empty IOAS.
 //
 // A new table is attached first, and only then the old one freed. When the kernel refuses it, the old one stays attached.
-// Whether the device's DMA goes on meanwhile is the driver's: SMMUv3's exchanges one entry; VT-d's of Linux 7.3 blocks the
-// device itself in between, but not another of its PASIDs.
+// Whether the device's DMA goes on meanwhile is the driver's: SMMUv3's exchanges one entry; VT-d's of Linux 7.3 takes the
+// old entry down first, so that DMA in between faults.
 //
 // What the kernel asks for besides:
 //   - A device alone in its IOMMU group: all of a group get the table.
