@@ -12,7 +12,9 @@
 //     });
 //
 // Requests come in groups, all faults up to the one marked `last` sharing one cookie; a group is answered
-// once, by its cookie. Faults that nobody answers are answered "invalid" when the device is detached.
+// once, by its cookie. Faults that nobody answers are answered "invalid" when the device is detached, or its page table is
+// replaced; a cookie is given out again at once, so an answer that comes later is the next group's. viommu::PageRequests
+// sees to both.
 //
 // Threads: reads by one thread at a time; answers from any. Linux: 6.11.
 #pragma once

@@ -13,16 +13,16 @@
 //     auto joined = space.attach(guest).value();          // and not the device itself; starts in bypass
 //     auto slice = guest.viommu({.label = "smmu0", .type = smmuv3::kViommu}).value();    // SMMUv3; VT-d does without
 //     auto vdevice = guest.vdevice(slice, stream_id).value();
-//     guest.install(smmuv3::table(ste).value(), {.viommu = &slice});    // each time the guest changes its entry
-//     guest.install(vtd::table(pasid_entry, hardware).value());         // VT-d
+//     guest.install(smmuv3::decode(words).value().table, {.viommu = &slice});   // each time the guest changes its entry
+//     guest.install(vtd::decode(words, hardware).value().table);                // VT-d; its translation may ask for bypass()
 //
 // The Space remains the truth of what is mapped: its maps and unmaps reach the guest's tables at once, and no call here
 // changes them. When it detaches the device, the guest's tables are taken off before and go with it; a viommu that is
 // still there then stands on an empty IOAS.
 //
 // A new table is attached first, and only then the old one freed. When the kernel refuses it, the old one stays attached.
-// Whether the device's DMA goes on meanwhile is the driver's: SMMUv3's exchanges one entry; VT-d's of Linux 7.3 blocks the
-// device itself in between, but not another of its PASIDs.
+// Whether the device's DMA goes on meanwhile is the driver's: SMMUv3's exchanges one entry; VT-d's of Linux 7.3 takes the
+// old entry down first, so that DMA in between faults.
 //
 // What the kernel asks for besides:
 //   - A device alone in its IOMMU group: all of a group get the table.
