@@ -5,6 +5,7 @@
 
 #include "core/node.hpp"
 #include "error/compose.hpp"
+#include "iommufd/host/process.hpp"
 
 namespace iommufd::inline v0_1::dma {
 namespace {
@@ -12,6 +13,11 @@ namespace {
 // Refusals of a file as such: the same memory may well be mapped by its address.
 bool is_refusal_of_file(int code) {
     return code == ENOTTY || code == EINVAL || code == EBADF || code == EOPNOTSUPP;
+}
+
+bool has_cap_ipc_lock(sys::Kernel& kernel) {
+    const auto process = host::process(kernel);
+    return process && process->cap_ipc_lock;
 }
 
 std::string naming(const Piece& piece) { return compose("'", piece.label, "'"); }
@@ -23,6 +29,13 @@ Result<std::unique_ptr<IoasSink>> IoasSink::alloc(const core::Context& context, 
     if (!ioas) return ioas.error();
     return std::make_unique<IoasSink>(std::move(*ioas));
 }
+
+IoasSink::IoasSink(core::Ioas ioas)
+    : ioas_(std::move(ioas)),
+      tables_(ioas_),
+      was_unlimited_(has_cap_ipc_lock(ioas_.node()->context().kernel())) {}
+
+bool IoasSink::gives_up() const noexcept { return ioas_.node()->context().gives_up(); }
 
 std::string IoasSink::describe() const { return ioas_.node()->describe(); }
 
@@ -50,10 +63,12 @@ Result<void> IoasSink::map(const Piece& piece) {
     if (only_by_file || !is_refusal_of_file(mapped.error().code()))
         return mapped.error().within(naming(piece));
     if (mapped.error().code() == ENOTTY) file_unsupported_ = true;
+    fell_back_ = true;
     return map_by_address(piece);
 }
 
 Result<std::uint64_t> IoasSink::unmap(Range range) {
+    if (gives_up()) return range.length();
     return range.length() == 0 ? ioas_.unmap_all() : ioas_.unmap(range.first, range.length());
 }
 

@@ -81,12 +81,25 @@ Result<void> PageTables::detach(IommuDevice& device) {
     return detached;
 }
 
+Result<void> PageTables::adopt(const core::Context& context, HwptId table, bool dirty_tracking, bool pasid,
+                               std::vector<const IommuDevice*> devices) {
+    tables_.reserve(tables_.size() + 1);
+    auto hwpt = core::Hwpt::adopt(context, table, ioas_, {});
+    if (!hwpt) return hwpt.error();
+    tables_.push_back({.hwpt = std::move(*hwpt),
+                       .dirty_tracking = dirty_tracking,
+                       .pasid = pasid,
+                       .devices = std::move(devices)});
+    return {};
+}
+
 std::vector<PageTables::Use> PageTables::uses() const {
     std::vector<Use> uses;
     for (const Table& table : tables_)
         uses.push_back({.table = table.hwpt.id(),
                         .dirty_tracking = table.dirty_tracking,
-                        .devices = static_cast<unsigned>(table.devices.size())});
+                        .pasid = table.pasid,
+                        .devices = table.devices});
     return uses;
 }
 

@@ -26,6 +26,7 @@
 #include "dma/ioas_sink.hpp"
 #include "dma/iovas.hpp"
 #include "dma/readers.hpp"
+#include "dma/space_image.hpp"
 #include "iommufd/dma/space.hpp"
 #include "sys/mutex.hpp"
 
@@ -59,6 +60,11 @@ public:
     Result<void> remap(std::uint64_t ticket, Range range);
 
     void report(Severity severity, Error error) noexcept;
+
+    // space_handover.cpp: what a successor must know, and, in the successor, a space that knows it.
+    void set_frozen(bool frozen) noexcept;
+    SpaceImage image(std::vector<Error>& obstacles) const;
+    Result<void> restore(const SpaceImage& image, std::vector<Mapped>& owned);
 
     std::vector<NotReleased> not_released() const;
     std::size_t retry_releases() noexcept;
@@ -101,6 +107,10 @@ private:
     class Turn;
     // Intervals on their way out of the sinks.
     struct Removal;
+
+    Result<void> check_thawed(std::string_view what) const IOMMUFD_REQUIRES(mutex_);
+    void find_obstacles(std::vector<Error>& obstacles) const IOMMUFD_REQUIRES(mutex_);
+    Result<std::shared_ptr<IoasSink>> adopt_ioas(const SpaceImage& image);
 
     // space_map.cpp
     Result<Interval> plan(const std::shared_ptr<const Memory::Node>& memory, const MapOptions& options,
@@ -160,6 +170,7 @@ private:
     std::uint64_t generation_ IOMMUFD_GUARDED_BY(mutex_) = 1;
     std::uint64_t next_ticket_ IOMMUFD_GUARDED_BY(mutex_) = 1;
     bool changing_ IOMMUFD_GUARDED_BY(mutex_) = false;  // an attach or a detach is under way
+    bool frozen_ IOMMUFD_GUARDED_BY(mutex_) = false;    // it is being handed over
     std::atomic<bool> has_abandoned_ = false;           // there may be something for retry_abandoned()
 };
 

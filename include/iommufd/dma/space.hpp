@@ -44,6 +44,7 @@
 namespace iommufd::inline v0_1::dma {
 
 class SpaceState;
+class SpaceHandover;
 
 struct MapOptions {
     std::optional<Iova> iova;            // nothing: the space chooses one that every sink and device reaches
@@ -99,6 +100,7 @@ public:
 
 private:
     friend class Space;
+    friend class SpaceHandover;
     Mapping(std::shared_ptr<SpaceState> state, std::uint64_t ticket, Range range, Memory memory) noexcept;
     std::shared_ptr<SpaceState> state_;
     std::uint64_t ticket_;
@@ -121,6 +123,7 @@ public:
 
 private:
     friend class Space;
+    friend class SpaceHandover;
     Attachment(std::shared_ptr<SpaceState> state, std::shared_ptr<Attachable> device) noexcept;
     std::shared_ptr<SpaceState> state_;
     std::shared_ptr<Attachable> device_;
@@ -191,6 +194,7 @@ public:
     const std::shared_ptr<SpaceState>& state() const noexcept { return state_; }
 
 private:
+    friend class SpaceHandover;
     explicit Space(std::shared_ptr<SpaceState> state) noexcept;
     std::shared_ptr<SpaceState> state_;
 };
