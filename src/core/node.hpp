@@ -83,6 +83,7 @@ public:
 
     // An ioctl that has begun before may still be under way afterwards. There is no way back from `theirs`.
     void set_custody(Custody custody) noexcept { custody_ = custody; }
+    Custody custody() const noexcept { return custody_; }
     // Whether what is given back stays as it is, for another process.
     bool gives_up() const noexcept {
         const Custody custody = custody_;

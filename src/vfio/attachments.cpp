@@ -108,6 +108,11 @@ bool Attachments::have_pasids() noexcept {
     return std::ranges::any_of(entries_, [](const Entry& entry) { return entry.pasid.has_value(); });
 }
 
+bool Attachments::have_device() noexcept {
+    const sys::Lock lock(mutex_);
+    return find(Pasid()) != entries_.end();
+}
+
 Result<HwptId> Attachments::attach(PageTableId table, Pasid pasid) {
     return guarded(Operation::vfio_attach, [&]() -> Result<HwptId> {
         const auto what = [&] {

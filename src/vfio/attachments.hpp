@@ -35,6 +35,7 @@ public:
     // Of the device itself, made by the process before this one. Asks the kernel nothing.
     Result<void> adopt();
     bool have_pasids() noexcept;
+    bool have_device() noexcept;
 
     // The file is about to be closed: afterwards no duty uses it. Returns whether there are duties on the
     // context's list, which are void now.

@@ -28,6 +28,7 @@ public:
     // That process had attached it: from here on it is ours to detach.
     Result<void> adopt_attachment() { return attachments_.adopt(); }
     bool has_pasids_attached() noexcept { return attachments_.have_pasids(); }
+    bool is_attached() noexcept { return attachments_.have_device(); }
 
     const std::string& name() const noexcept override { return name_; }
     unsigned dma_bits() const noexcept override { return dma_bits_; }
