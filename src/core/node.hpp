@@ -89,6 +89,9 @@ public:
         const Custody custody = custody_;
         return custody == Custody::theirs || custody == Custody::taking;
     }
+    // Pages of it are accounted to a process that has ended, from which Linux (7.3) can't take them: see live/.
+    void set_orphaned() noexcept { orphaned_ = true; }
+    bool is_orphaned() const noexcept { return orphaned_; }
     // How many objects of the kernel handles stand for here (devices are none of them).
     std::size_t objects() const noexcept { return objects_; }
 
@@ -121,6 +124,7 @@ private:
     const Report report_;
     std::atomic<std::uint64_t> notices_ = 0;
     std::atomic<Custody> custody_ = Custody::ours;
+    std::atomic<bool> orphaned_ = false;
     std::atomic<std::size_t> objects_ = 0;
 
     mutable sys::Mutex mutex_;

@@ -10,7 +10,7 @@
 #include <cstring>
 #include <optional>
 
-#include "core/delayed_reports.hpp"
+#include "core/node.hpp"
 #include "error/compose.hpp"
 #include "error/guarded.hpp"
 #include "live/descriptors.hpp"
@@ -164,12 +164,8 @@ std::span<std::byte> bytes_of(Struct& value) {
 
 Deadline in(std::chrono::milliseconds patience) { return Clock::now() + patience; }
 
-// Until the new process has let go of everything, which it tells by the end of its socket.
-void wait_for_end(int socket, Deadline deadline) {
-    std::byte ignored;
-    while (auto more = receive_some(socket, {&ignored, 1}, nullptr, deadline, kSend))
-        if (*more == 0) return;
-}
+// Says in one byte that everything was let go of; no character of a text.
+constexpr std::byte kLetGo{0xc1};
 
 }  // namespace
 
@@ -264,6 +260,19 @@ Result<void> say(int socket, Word word) {
     });
 }
 
+Successor receive_let_go(int socket, HandOverOptions options) noexcept {
+    const auto received = guarded(Operation::none, [&]() -> Result<Successor> {
+        const Deadline deadline = in(options.patience);
+        for (std::byte byte{};;) {
+            // Its answer may still be under way.
+            const auto some = receive_some(socket, {&byte, 1}, nullptr, deadline, kSend);
+            if (!some || *some == 0) return Successor::gone;
+            if (byte == kLetGo) return Successor::alive;
+        }
+    });
+    return received ? *received : Successor::gone;
+}
+
 Result<Word> receive_word(int socket) {
     return guarded(Operation::none, [&]() -> Result<Word> {
         std::byte byte{};
@@ -281,15 +290,19 @@ Result<void> hand_over(const Instance& instance, int socket, HandOverOptions opt
     if (!handover) return handover.error();
     auto ready =
         send(socket, handover->package(), options).and_then([&] { return receive_answer(socket, options); });
-    if (!ready) {
-        (void)say(socket, Word::not_yours);
-        wait_for_end(socket, in(options.patience));
-    } else if (auto said = say(socket, Word::yours); !said) {
-        ready = said;
+    auto successor = Successor::gone;
+    if (ready)
+        ready = say(socket, Word::yours);
+    else if (say(socket, Word::not_yours))
+        successor = receive_let_go(socket, options);
+    if (ready) {
+        std::move(*handover).commit();
+        return {};
     }
-    if (!ready) return ready;  // aborted, as the Handover goes
-    std::move(*handover).commit();
-    return {};
+    if (auto aborted = std::move(*handover).abort(successor); !aborted)
+        instance.backend.context()->node()->notice(Severity::warning, aborted.error());
+    (void)say(socket, Word::not_yours);  // nothing is expected of it any more
+    return ready;
 }
 
 Result<Restored> take_over(int socket, RestoreOptions options) {
@@ -303,6 +316,8 @@ Result<Restored> take_over(int socket, RestoreOptions options) {
     (void)answer(socket, *prepared ? Result<void>() : Result<void>(prepared->error()));
     const auto let_go = [&](const Error& why) -> Result<Restored> {
         prepared.reset();
+        // The old process takes the pages back while there is one to take them from.
+        if (send_all(socket, {&kLetGo, 1}, {}, kReceive)) (void)receive_word(socket);
         (void)::shutdown(socket, SHUT_RDWR);
         return why;
     };

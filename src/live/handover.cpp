@@ -11,6 +11,7 @@
 #include "dma/space_state.hpp"
 #include "error/compose.hpp"
 #include "error/guarded.hpp"
+#include "iommufd/host/process.hpp"
 #include "live/state.hpp"
 #include "live/survey.hpp"
 #include "vfio/device_node.hpp"
@@ -23,6 +24,7 @@ struct Handover::State {
     std::vector<std::shared_ptr<dma::SpaceState>> spaces;
     std::vector<std::shared_ptr<vfio::DeviceNode>> devices;
     std::vector<dma::SpaceImage> images;
+    std::uint64_t pinned = 0;  // VmPin of this process, when all was frozen
     Package package;
 
     ~State() {
@@ -128,6 +130,11 @@ private:
     std::vector<std::shared_ptr<const dma::Memory::Node>> memories_;
 };
 
+std::uint64_t pinned_now(sys::Kernel& kernel) noexcept {
+    const auto process = host::process(kernel);
+    return process ? process->pinned : 0;
+}
+
 // All of them in one: the code of the first, whatever they are.
 Error all_in_one(const std::string& id, const std::vector<Error>& obstacles) {
     std::string causes;
@@ -159,6 +166,7 @@ Result<Handover> save(const Instance& instance) {
         if (!obstacles->empty()) return all_in_one(instance.backend.id(), *obstacles);
         auto state = std::make_unique<Handover::State>();
         state->freeze(instance);
+        state->pinned = pinned_now(instance.backend.kernel());
         Spaces spaces = survey_spaces(instance);
         if (!spaces.obstacles.empty()) return all_in_one(instance.backend.id(), spaces.obstacles);
         state->images = std::move(spaces.images);
@@ -176,7 +184,7 @@ Handover& Handover::operator=(Handover&&) noexcept = default;
 Handover::~Handover() {
     if (!state_) return;
     const auto context = state_->context;
-    if (auto aborted = std::move(*this).abort(); !aborted)
+    if (auto aborted = std::move(*this).abort(Successor::gone); !aborted)
         context->notice(Severity::warning, aborted.error());
 }
 
@@ -189,13 +197,26 @@ void Handover::commit() && noexcept {
     state_.reset();
 }
 
-Result<void> Handover::abort() && noexcept {
+Result<void> Handover::abort(Successor successor) && noexcept {
     if (!state_) return {};
     const core::DelayedReports delayed;
     const core::Context context(state_->context);
+    const std::uint64_t before = state_->pinned;
     state_->thaw(core::Custody::ours);
     state_.reset();
-    return context.change_process();
+    const auto mode = context.rlimit_mode();
+    if (successor == Successor::alive || (mode && *mode == core::RlimitMode::per_user))
+        return context.change_process();
+    // To ask now would charge the pages here, and Linux would never give that back: it finds nobody to take them from.
+    if (pinned_now(context.node()->kernel()) >= before) return {};
+    context.node()->set_orphaned();
+    return guarded(Operation::ioas_change_process, [&]() -> Result<void> {
+        return Error::refused(
+            ESRCH, compose("cannot account the pages of '", context.label(), "' to this process"),
+            "the successor had taken them and is gone, and Linux can't take them from a process that has "
+            "ended",
+            "nothing is wrong with them; they count again when they are unmapped and mapped anew");
+    });
 }
 
 }  // namespace iommufd::inline v0_1::live

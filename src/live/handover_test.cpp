@@ -150,7 +150,7 @@ TEST_F(HandoverTest, ASuccessorThatFailsOrIsNeverConfirmedUndoesNothing) {
         Package broken = received(handover.package());
         broken.state.pop_back();
         EXPECT_EQ(restore(std::move(broken)).error().code(), EPROTO);
-        EXPECT_TRUE(std::move(handover).abort());
+        EXPECT_TRUE(std::move(handover).abort(Successor::alive));
     }
     EXPECT_EQ(mapped.state(), dma::MappingState::mapped);
     const core::Context context = *backend.context();
@@ -264,7 +264,7 @@ TEST_F(HandoverTest, DescriptorsThatAreNotThoseOfTheStateAreRefusedAndClosed) {
     Package swapped = received(handover.package());
     std::swap(swapped.fds[0], swapped.fds[1]);
     EXPECT_FALSE(restore(std::move(swapped)));
-    EXPECT_TRUE(std::move(handover).abort());
+    EXPECT_TRUE(std::move(handover).abort(Successor::alive));
 }
 
 }  // namespace

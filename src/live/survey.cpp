@@ -96,6 +96,11 @@ Result<std::vector<Error>> survey_devices(const Instance& instance) {
     }
     find_strangers(instance, obstacles);
     for (const vfio::Device* const device : instance.devices) look_at(*device, *context, instance, obstacles);
+    if (context->node()->is_orphaned())
+        obstacles.add(
+            EOPNOTSUPP,
+            "its pages are accounted to an earlier successor, which has ended: Linux can't take them from it",
+            "let go of all of it, and start again with a new iommufd");
     for (const NotReleased& entry : context->not_released())
         obstacles.add(EBUSY, compose(entry.object, " could not be given back yet"),
                       "see not_released(), and retry_releases() before");

@@ -8,6 +8,7 @@
 //     old -> new   the state and its descriptors
 //     new -> old   ready, or the error
 //     old -> new   yours, or not
+//     new -> old   when it is not: that it has let go of everything; and it stays until the old one has taken the pages back
 //
 // When the old process ends or closes its socket without the last word, it is yours: the new one has all that is left of it.
 // The new one waits for that word as long as it takes; a new process that hangs, and can be let go, must be ended by who
@@ -39,6 +40,8 @@ IOMMUFD_EXPORT Result<void> answer(int socket, const Result<void>& outcome);
 IOMMUFD_EXPORT Result<void> receive_answer(int socket, HandOverOptions options);
 enum class Word : std::uint8_t { yours, not_yours };
 IOMMUFD_EXPORT Result<void> say(int socket, Word word);
+// After `not_yours`: whether it has let go, and waits for our next word, or the end of the socket.
+IOMMUFD_EXPORT Successor receive_let_go(int socket, HandOverOptions options) noexcept;
 // EOF is `yours`.
 IOMMUFD_EXPORT Result<Word> receive_word(int socket);
 

@@ -14,6 +14,8 @@
 //     commit()   "it is yours"                   -->   receive_word(), take()
 //     or abort(), which thaws, and takes the pins back
 //
+// The old process lives until restore() has returned: from a dead one Linux takes no pages.
+//
 // Until commit() the old process has lost nothing: whatever becomes of the new one, it goes on where it was. Until take() the
 // new one undoes nothing of what it was given. An old process that ends without a word has handed over.
 //
@@ -79,11 +81,16 @@ struct Package {
 // nothing).
 IOMMUFD_EXPORT Result<std::vector<Error>> check(const Instance& instance);
 
+enum class Successor : std::uint8_t {
+    alive,  // it has let go of all it was given, and its process is still there
+    gone,   // or one can't be sure
+};
+
 class Handover;
 // EBUSY or EOPNOTSUPP with all that check() says, in one line; nothing has changed then. EMFILE: descriptors.
 IOMMUFD_EXPORT Result<Handover> save(const Instance& instance);
 
-// An instance that is frozen and described. Without commit() it is aborted when this goes.
+// An instance that is frozen and described. Without commit() it is aborted when this goes, as if the successor were gone.
 class IOMMUFD_EXPORT Handover {
 public:
     Handover(Handover&&) noexcept;
@@ -94,10 +101,11 @@ public:
     const Package& package() const noexcept;
     // The successor has everything: from here on it is its.
     void commit() && noexcept;
-    // The successor has failed, and has ended or let go: thaws, tries again what could not be given back meanwhile, and
-    // accounts all pages to this process again. An error of that (ENOMEM: the limit) says that they stay accounted to the
-    // successor, dead or alive; everything works all the same.
-    Result<void> abort() && noexcept;
+    // The successor has failed: thaws, tries again what could not be given back meanwhile, and accounts all pages to this
+    // process again. An error says that they are not: ENOMEM, the limit; ESRCH, the successor ended after it had taken them,
+    // and they were accounted per process. Everything works all the same, but they count for nobody until they are unmapped,
+    // and check() has that against another hand-over of this iommufd.
+    Result<void> abort(Successor successor) && noexcept;
 
 private:
     friend Result<Handover> save(const Instance& instance);
