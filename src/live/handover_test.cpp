@@ -9,6 +9,8 @@
 #include "iommufd/core/fault_queue.hpp"
 #include "iommufd/core/ioas.hpp"
 #include "live/testing.hpp"
+#include "support/fake_sink.hpp"
+#include "uapi/iommufd.hpp"
 
 namespace iommufd::live {
 namespace {
@@ -218,6 +220,37 @@ TEST_F(HandoverTest, EachThingThatCantGoOverIsNamedWithItsReason) {
     EXPECT_EQ(refused.error().code(), EOPNOTSUPP);
     EXPECT_EQ(refused.error().line().find('\n'), std::string::npos);
     EXPECT_TRUE(space.map(memfd(), {.iova = testing::kBase}));  // and nothing is frozen
+}
+
+TEST_F(HandoverTest, ADeviceWithATableOfItsOwnIsAReason) {
+    const Backend backend = open();
+    const vfio::Device device = bind(backend);
+    const dma::Space space = dma::Space::on(backend, {.id = "dma0"}).value();
+    const auto sink = std::make_shared<support::FakeSink>("vhost-vdpa blk0");
+    const auto joined = space.attach(sink).value();
+    EXPECT_THAT(lines(check({backend, {&space}, {&device}, {}}).value()),
+                ElementsAre(HasSubstr("vhost-vdpa blk0 has a table of its own")));
+}
+
+TEST_F(HandoverTest, WhatCouldNotBeGivenBackYetIsAReason) {
+    const Backend backend = open();
+    const vfio::Device device = bind(backend);
+    const dma::Space space = dma::Space::on(backend, {.id = "dma0"}).value();
+    const auto joined = space.attach(device).value();
+    const auto memory = memfd();
+    {
+        const auto mapped = space.map(memory, {.iova = testing::kBase, .granule = 4_KiB}).value();
+        const auto by_hand = core::Ioas::alloc(*backend.context()).value();
+        kernel_.failing[uapi::kDestroy] = EBUSY;
+        kernel_.failing[uapi::kIoasUnmap] = EIO;
+    }
+    kernel_.failing.clear();
+    EXPECT_THAT(lines(check({backend, {&space}, {&device}, {}}).value()),
+                ElementsAre(HasSubstr("ioas 4 of 'iommufd0' could not be given back yet"),
+                            HasSubstr("('ram') could not be unmapped yet")));
+    EXPECT_EQ(space.retry_releases(), 0U);
+    EXPECT_EQ(backend.context()->retry_releases(), 0U);
+    EXPECT_THAT(check({backend, {&space}, {&device}, {}}).value(), IsEmpty());
 }
 
 TEST_F(HandoverTest, MemoryMappedWithCapIpcLockIsAReason) {

@@ -18,6 +18,7 @@
 #include <optional>
 
 #include "iommufd/live/channel.hpp"
+#include "iommufd/vfio/features.hpp"
 #include "kernel/live.hpp"
 #include "kernel/vfio_fixture.hpp"
 
@@ -380,12 +381,26 @@ TEST_F(LiveKernelTest, MediatedDevicesAndDmaBufsAndAnonymousMemoryAreNamedWithTh
                    .value()
                    .bind(*old.backend)
                    .value();
+    const vfio::Device edu = vfio::Cdev::open(kEdu, {.kernel = &Recorder::instance(), .name = {}})
+                                 .value()
+                                 .bind(*old.backend)
+                                 .value();
+    ASSERT_TRUE(edu.enable());
+    std::optional<dma::Mapping> peer;
+    if (vfio::has_feature(edu, vfio::Feature::dma_buf, vfio::FeatureUse::get)) {
+        const int buffer = vfio::export_dma_buf(edu, 0, 0, 4096).value();
+        const auto bar = dma::Memory::dma_buf(buffer, 4096, {.label = "bar", .host_nodes = {}}).value();
+        ::close(buffer);
+        peer = old.space->map(bar, {.iova = kRam + 256_MiB, .access = Access::read}).value();
+    }
     auto instance = old.instance();
+    instance.devices.push_back(&edu);
     if (mdev) instance.devices.push_back(&*mdev);
     std::string all;
     const auto reasons = live::check(instance).value();
     for (const Error& reason : reasons) all += reason.line() + "\n";
     EXPECT_THAT(all, HasSubstr("('heap') can't go over: it is memory of this process alone"));
+    if (peer) EXPECT_THAT(all, HasSubstr("('bar') can't go over: it is a dma-buf"));
     if (mdev) EXPECT_THAT(all, HasSubstr("is a mediated device"));
     EXPECT_EQ(live::save(instance).error().code(), EOPNOTSUPP);
 }
