@@ -33,6 +33,10 @@ Error no_image(std::string_view id, std::string cause) {
                           "the state is not of this iommufd, or not of this version of the library");
 }
 
+Error no_image(std::string_view id, const Error& refusal) {
+    return refusal.code() == ENOMEM ? refusal : no_image(id, refusal.line());
+}
+
 }  // namespace
 
 void SpaceState::set_frozen(bool frozen) noexcept {
@@ -160,9 +164,9 @@ Result<void> SpaceState::restore(const SpaceImage& image, std::vector<Mapped>& o
                           .owner = from.owned ? next_ticket_++ : 0,
                           .generation = generation_,
                           .phase = Phase::settled};
-        if (auto fits = check_bounds(all, interval); !fits) return no_image(id_, fits.error().line());
+        if (auto fits = check_bounds(all, interval); !fits) return no_image(id_, fits.error());
         auto reserved = intervals_.reserve(std::move(interval));
-        if (!reserved) return no_image(id_, reserved.error().line());
+        if (!reserved) return no_image(id_, reserved.error());
         if (auto room =
                 guarded(Operation::ioas_map,
                         [&]() -> Result<void> { return readers_->insert(**reserved), Result<void>(); });

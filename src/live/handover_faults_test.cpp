@@ -27,7 +27,10 @@ Result<void> hand_over_and_tear_down(sys::Kernel& kernel, sys::Kernel& plain) {
     auto mapped = space->map(*memory, {.iova = testing::kBase});
     if (!mapped) return mapped.error();
 
-    const Instance instance{*backend, {&*space}, {&*device}, {}};
+    const Instance instance = [&] {
+        const AllocationFaults::Armed not_now(0);  // this is not what is tried
+        return Instance{*backend, {&*space}, {&*device}, {}};
+    }();
     auto handover = save(instance);
     if (!handover) {
         // Nothing has changed: it goes on.
@@ -38,7 +41,7 @@ Result<void> hand_over_and_tear_down(sys::Kernel& kernel, sys::Kernel& plain) {
     }
     Package received;
     {
-        const AllocationFaults::Armed not_now(0);  // this is not what is tried
+        const AllocationFaults::Armed not_now(0);
         received.state = handover->package().state;
         for (const int fd : handover->package().fds) received.fds.push_back(plain.dup(fd));
     }
