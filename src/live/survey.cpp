@@ -8,6 +8,7 @@
 #include "dma/space_state.hpp"
 #include "error/compose.hpp"
 #include "error/guarded.hpp"
+#include "host/holders.hpp"
 #include "iommufd/core/hw_info.hpp"
 #include "vfio/device_node.hpp"
 
@@ -96,6 +97,14 @@ Result<std::vector<Error>> survey_devices(const Instance& instance) {
     }
     find_strangers(instance, obstacles);
     for (const vfio::Device* const device : instance.devices) look_at(*device, *context, instance, obstacles);
+    auto holders = host::other_holders(context->node()->kernel(), context->fd());
+    if (!holders) return holders.error();
+    for (const host::Holder& holder : *holders)
+        obstacles.add(
+            EOPNOTSUPP,
+            compose("process ", holder.process, " (", holder.name,
+                    ") has its descriptor as well: what it maps and accounts would be the successor's"),
+            "close it there before");
     if (context->node()->is_orphaned())
         obstacles.add(
             EOPNOTSUPP,

@@ -49,7 +49,7 @@ public:
         for (int i = 0; i < 16; ++i) {
             const auto context = core::Context::open({.label = "spare", .report = {}}).value();
             ASSERT_TRUE(context.set_rlimit_mode(core::RlimitMode::per_process));
-            iommufds.push_back(::dup(context.fd()));
+            iommufds.push_back(::fcntl(context.fd(), F_DUPFD_CLOEXEC, 3));
         }
         ASSERT_EQ(::chmod("/dev/iommu", 0666), 0);
         for (const auto& node : std::filesystem::directory_iterator("/dev/vfio/devices"))
@@ -313,8 +313,12 @@ TEST_F(LiveKernelTest, ASuccessorWithALowerLimitRefusesAndSaysWhy) {
 
 TEST_F(LiveKernelTest, AnOldProcessThatEndsWithoutAWordHasHandedOver) {
     Successor successor("finish");
+    int closed[2];
+    ASSERT_EQ(::pipe2(closed, O_CLOEXEC), 0);
     const pid_t old_process = ::fork();
     if (old_process == 0) {
+        char byte = 0;
+        (void)!::read(closed[0], &byte, 1);  // then nobody else has it
         Old old(kNvme);
         old.begin_reads(20);
         auto handover = live::save(old.instance()).value();
@@ -322,12 +326,14 @@ TEST_F(LiveKernelTest, AnOldProcessThatEndsWithoutAWordHasHandedOver) {
                            live::receive_answer(successor.socket(), {});
         ::_exit(ready ? 0 : 1);
     }
-    ::close(take_iommufd());  // which the child has used
+    ::close(take_iommufd());  // which is the child's
+    ASSERT_EQ(::write(closed[1], "", 1), 1);
     int status = -1;
     ASSERT_EQ(::waitpid(old_process, &status, 0), old_process);
     EXPECT_EQ(status, 0);
     successor.close_socket();
     EXPECT_EQ(successor.exit_status(), 0);
+    for (const int end : closed) ::close(end);
 }
 
 // The kernel charges the new process before it uncharges the old one.
@@ -369,6 +375,26 @@ TEST_F(LiveKernelTest, WhatOthersMappedByAddressThroughACopyOfTheDescriptorIsFou
         EXPECT_THAT(reasons[0].line(), AllOf(HasSubstr("EINVAL"), HasSubstr("not of a file")));
     }
     EXPECT_TRUE(live::check(old.instance()).value().empty());
+}
+
+TEST_F(LiveKernelTest, AnotherProcessThatHasTheDescriptorIsNamed) {
+    Old old(kNvme);
+    int ends[2];
+    ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
+    const pid_t other = ::fork();
+    if (other == 0) {
+        char byte = 0;
+        ::close(ends[1]);
+        (void)!::read(ends[0], &byte, 1);
+        ::_exit(0);
+    }
+    const auto reasons = live::check(old.instance()).value();
+    ASSERT_EQ(reasons.size(), 1U);
+    EXPECT_THAT(reasons[0].line(), HasSubstr("process " + std::to_string(other) + " (live_kernel_tes)"));
+    ::close(ends[1]);
+    ASSERT_EQ(::waitpid(other, nullptr, 0), other);
+    EXPECT_TRUE(live::check(old.instance()).value().empty());
+    ::close(ends[0]);
 }
 
 TEST_F(LiveKernelTest, MediatedDevicesAndDmaBufsAndAnonymousMemoryAreNamedWithTheirReasons) {

@@ -28,8 +28,8 @@
 // After commit() every call through the old handles fails with ESHUTDOWN, and letting them go undoes nothing: do that soon,
 // since their descriptors keep the devices as well. Registers that are mapped must not be touched.
 //
-// What can't go over, and why, is told by check(). One process owns the context: another one that maps or accounts in it (also
-// a copy of its descriptor, which the kernel can't tell us of) would lose its accounting to the successor.
+// What can't go over, and why, is told by check(). One process owns the context: another one that has its descriptor too would
+// lose its accounting to the successor. check() finds those that this process may look at (of its own user), and no others.
 //
 // Linux accounts the pages to the new process before it takes them from the old: where both are charged to one user (the
 // kernel's default; Backend::accounting()), RLIMIT_MEMLOCK must hold them twice for a moment; else the new one is told ENOMEM.
