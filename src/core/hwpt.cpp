@@ -87,6 +87,19 @@ Result<Hwpt> Hwpt::nest(const Context& context, DeviceId device, const Viommu& v
     return make(context, device, viommu.node(), options);
 }
 
+Result<Hwpt> Hwpt::adopt(const Context& context, HwptId id, const Ioas& ioas, Options options) {
+    return guarded(Operation::hwpt_alloc, [&]() -> Result<Hwpt> {
+        if (!id)
+            return Error::refused(EINVAL,
+                                  compose("cannot take over a page table of ", ioas.node()->describe()),
+                                  "0 is no id", "pass the id that its maker was given");
+        auto node = std::make_shared<ObjectNode>(context.node(), "hwpt", options.label,
+                                                 ObjectNode::Parents{ioas.node()});
+        node->born(id.value);
+        return Hwpt(std::move(node));
+    });
+}
+
 Hwpt::Hwpt(std::shared_ptr<ObjectNode> node) noexcept : node_(std::move(node)) {}
 Hwpt::Hwpt(Hwpt&&) noexcept = default;
 Hwpt& Hwpt::operator=(Hwpt&&) noexcept = default;

@@ -104,6 +104,22 @@ Result<Ioas> Ioas::alloc(const Context& context, Options options) {
     });
 }
 
+Result<Ioas> Ioas::adopt(const Context& context, IoasId id, Options options) {
+    return guarded(Operation::ioas_iova_ranges, [&]() -> Result<Ioas> {
+        auto node =
+            std::make_shared<ObjectNode>(context.node(), "ioas", options.label, ObjectNode::Parents{});
+        // A question that only an IOAS answers, if it were to say that there is no room for the answer.
+        uapi::IoasIovaRanges command{.size = sizeof command, .ioas_id = id.value};
+        const int result = context.node()->ioctl(uapi::kIoasIovaRanges, &command);
+        if (result < 0 && result != -EMSGSIZE)
+            return failed(Operation::ioas_iova_ranges, -result, [&] {
+                return compose("cannot take over ioas ", id.value, " of '", context.label(), "'");
+            });
+        node->born(id.value);
+        return Ioas(std::move(node));
+    });
+}
+
 Ioas::Ioas(std::shared_ptr<ObjectNode> node) noexcept : node_(std::move(node)) {}
 Ioas::Ioas(Ioas&&) noexcept = default;
 Ioas& Ioas::operator=(Ioas&&) noexcept = default;

@@ -72,6 +72,7 @@ std::unique_ptr<Obligation> ContextNode::take_all() noexcept {
 }
 
 Result<void> ContextNode::release(std::unique_ptr<Obligation> obligation) noexcept {
+    if (is_given_up(*obligation)) return {};
     Obligation& owed = *obligation;
     owed.in_flight_ = true;
     {
@@ -125,6 +126,7 @@ std::size_t ContextNode::retry_releases() noexcept {
     for (auto* tail = &still; list;) {
         auto entry = std::move(list);
         list = std::move(entry->next_);
+        if (is_given_up(*entry)) continue;
         const int result = entry->fulfil();
         if (result >= 0 || result == -ENOENT) continue;
         entry->code_ = -result;
@@ -183,12 +185,14 @@ ObjectNode::~ObjectNode() { (void)destroy(); }
 void ObjectNode::born(std::uint32_t id) noexcept {
     id_ = id;
     destroy_->id = id;
+    ++context_->objects_;
 }
 
 void ObjectNode::may_be_gone() noexcept { destroy_->may_be_gone = true; }
 
 Result<void> ObjectNode::destroy() noexcept {
     if (id_ == 0 || !destroy_) return {};
+    --context_->objects_;
     return context_->release(std::move(destroy_));
 }
 

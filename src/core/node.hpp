@@ -11,6 +11,8 @@
 #pragma once
 
 #include <atomic>
+#include <cerrno>
+#include <cstddef>
 #include <memory>
 #include <string>
 #include <vector>
@@ -49,6 +51,14 @@ private:
     std::unique_ptr<Obligation> next_;
 };
 
+// Whose a context's objects are: what a hand-over to another process (live/) changes.
+enum class Custody : std::uint8_t {
+    ours,
+    frozen,  // they are being described to a successor: ioctls get EBUSY, so that they stay as described
+    theirs,  // the successor's: ioctls get ESHUTDOWN, and what is given back is given up without the kernel
+    taking,  // on the successor's side, until it is sure: nothing is given back, as above, but ioctls go
+};
+
 class ContextNode {
 public:
     ContextNode(sys::Fd fd, std::string label, Report report)
@@ -62,7 +72,28 @@ public:
     const std::string& label() const noexcept { return label_; }
 
     // ioctl on the context's file: 0 or more, or a negative errno.
-    int ioctl(unsigned long request, void* argument) const { return fd_.ioctl(request, argument); }
+    int ioctl(unsigned long request, void* argument) const { return ioctl(fd_, request, argument); }
+    // The same on a file that belongs to the context: a device's.
+    int ioctl(const sys::Fd& file, unsigned long request, void* argument) const {
+        const Custody custody = custody_;
+        if (custody == Custody::frozen || custody == Custody::theirs) [[unlikely]]
+            return custody == Custody::frozen ? -EBUSY : -ESHUTDOWN;
+        return file.ioctl(request, argument);
+    }
+
+    // An ioctl that has begun before may still be under way afterwards. There is no way back from `theirs`.
+    void set_custody(Custody custody) noexcept { custody_ = custody; }
+    Custody custody() const noexcept { return custody_; }
+    // Whether what is given back stays as it is, for another process.
+    bool gives_up() const noexcept {
+        const Custody custody = custody_;
+        return custody == Custody::theirs || custody == Custody::taking;
+    }
+    // Pages of it are accounted to a process that has ended, from which Linux (7.3) can't take them: see live/.
+    void set_orphaned() noexcept { orphaned_ = true; }
+    bool is_orphaned() const noexcept { return orphaned_; }
+    // How many objects of the kernel handles stand for here (devices are none of them).
+    std::size_t objects() const noexcept { return objects_; }
 
     // An ioctl that makes an object whose id it stores in `out_id`.
     int allocate(unsigned long request, void* argument, const std::uint32_t& out_id);
@@ -81,11 +112,20 @@ private:
     void keep(std::unique_ptr<Obligation> obligation) noexcept IOMMUFD_REQUIRES(mutex_);
     std::unique_ptr<Obligation> take(const Obligation& obligation) noexcept IOMMUFD_REQUIRES(mutex_);
     std::unique_ptr<Obligation> take_all() noexcept IOMMUFD_REQUIRES(mutex_);
+    // Given up: it is the successor's to give back.
+    bool is_given_up(const Obligation& obligation) const noexcept {
+        return gives_up() && !obligation.outlives_the_file();
+    }
+
+    friend class ObjectNode;
 
     const sys::Fd fd_;
     const std::string label_;
     const Report report_;
     std::atomic<std::uint64_t> notices_ = 0;
+    std::atomic<Custody> custody_ = Custody::ours;
+    std::atomic<bool> orphaned_ = false;
+    std::atomic<std::size_t> objects_ = 0;
 
     mutable sys::Mutex mutex_;
     sys::Condition changed_;
@@ -108,7 +148,7 @@ public:
     ObjectNode& operator=(const ObjectNode&) = delete;
     ~ObjectNode();
 
-    // The ioctl has made the object.
+    // The ioctl has made the object, or another process had it made.
     void born(std::uint32_t id) noexcept;
     // The kernel may have destroyed the object itself, so that DESTROY finding nothing is no failure.
     void may_be_gone() noexcept;

@@ -6,6 +6,7 @@
 #include "core/node.hpp"
 #include "error/compose.hpp"
 #include "error/probes.hpp"
+#include "iommufd/host/process.hpp"
 
 namespace iommufd::inline v0_1::dma {
 namespace {
@@ -25,6 +26,11 @@ auto timed(std::uint64_t length, std::atomic<std::int64_t>& sum, Call&& call) {
     return result;
 }
 
+bool has_cap_ipc_lock(sys::Kernel& kernel) {
+    const auto process = host::process(kernel);
+    return process && process->cap_ipc_lock;
+}
+
 std::string naming(const Piece& piece) { return compose("'", piece.label, "'"); }
 
 }  // namespace
@@ -40,10 +46,17 @@ Result<std::unique_ptr<IoasSink>> IoasSink::alloc(const core::Context& context, 
 
 IoasSink::~IoasSink() {
     // A guest's viommu that outlives its devices keeps the IOAS, but nothing of what is mapped there.
-    if (ioas_.node().use_count() == 1) return;
+    if (ioas_.node().use_count() == 1 || gives_up()) return;
     if (auto unmapped = ioas_.unmap_all(); !unmapped)
         ioas_.node()->context().notice(Severity::error, unmapped.error());
 }
+
+IoasSink::IoasSink(core::Ioas ioas, bool huge_pages)
+    : ioas_(std::move(ioas)),
+      tables_(ioas_, huge_pages),
+      was_unlimited_(has_cap_ipc_lock(ioas_.node()->context().kernel())) {}
+
+bool IoasSink::gives_up() const noexcept { return ioas_.node()->context().gives_up(); }
 
 std::string IoasSink::describe() const { return ioas_.node()->describe(); }
 
@@ -89,10 +102,12 @@ Result<void> IoasSink::map_in_some_way(const Piece& piece) {
     if (only_by_file || !is_refusal_of_file(mapped.error().code()))
         return mapped.error().within(naming(piece));
     if (mapped.error().code() == ENOTTY) file_unsupported_ = true;
+    fell_back_ = true;
     return map_by_address(piece);
 }
 
 Result<std::uint64_t> IoasSink::unmap(Range range) {
+    if (gives_up()) return range.length();
     ++unmapped_;
     return timed(range.last - range.first, nanoseconds_, [&] {
         return range.length() == 0 ? ioas_.unmap_all() : ioas_.unmap(range.first, range.length());

@@ -15,7 +15,8 @@ public:
     // Without huge pages each page has an entry of its own in the page tables, however the memory lies.
     static Result<std::unique_ptr<IoasSink>> alloc(const core::Context& context, std::string_view label,
                                                    bool huge_pages);
-    IoasSink(core::Ioas ioas, bool huge_pages) : ioas_(std::move(ioas)), tables_(ioas_, huge_pages) {}
+    // `huge_pages`: what the IOAS says of it.
+    IoasSink(core::Ioas ioas, bool huge_pages);
     ~IoasSink() override;
 
     std::string describe() const override;
@@ -30,6 +31,12 @@ public:
 
     // Its kernel calls so far.
     void add_to(Space::Counters& counters) const noexcept;
+    // Whether it stays as it is whatever is undone here, for another process.
+    bool gives_up() const noexcept;
+    // Whether the kernel refused a shared file, which was mapped by its address then.
+    bool fell_back() const noexcept { return fell_back_; }
+    // Whether the process had CAP_IPC_LOCK when it made the IOAS: what it maps is then charged to nobody.
+    bool was_unlimited() const noexcept { return was_unlimited_; }
 
 private:
     Result<void> map_in_some_way(const Piece& piece);
@@ -38,7 +45,9 @@ private:
 
     core::Ioas ioas_;
     PageTables tables_;
+    const bool was_unlimited_;
     std::atomic<bool> file_unsupported_ = false;
+    std::atomic<bool> fell_back_ = false;
     std::atomic<std::uint64_t> by_file_ = 0;
     std::atomic<std::uint64_t> by_address_ = 0;
     std::atomic<std::uint64_t> by_copy_ = 0;

@@ -9,7 +9,9 @@ namespace {
 
 constexpr std::uint64_t kAll = ~std::uint64_t{0};
 
-constexpr std::uint64_t low_bits(std::uint64_t count) { return count >= 64 ? kAll : (std::uint64_t{1} << count) - 1; }
+constexpr std::uint64_t low_bits(std::uint64_t count) {
+    return count >= 64 ? kAll : (std::uint64_t{1} << count) - 1;
+}
 
 // Where `count` set bits begin.
 constexpr std::uint64_t runs(std::uint64_t bits, std::uint64_t count) {
@@ -41,8 +43,8 @@ std::optional<std::uint64_t> PageBits::claim_in(std::uint64_t word, std::uint64_
     std::uint64_t taken = words_[word].load(std::memory_order_relaxed);
     while (const std::uint64_t begins = runs(~taken, count) & allowed) {
         const auto first = static_cast<unsigned>(std::countr_zero(begins));
-        if (words_[word].compare_exchange_weak(taken, taken | low_bits(count) << first, std::memory_order_acq_rel,
-                                               std::memory_order_relaxed))
+        if (words_[word].compare_exchange_weak(taken, taken | low_bits(count) << first,
+                                               std::memory_order_acq_rel, std::memory_order_relaxed))
             return word * kWord + first;
     }
     return std::nullopt;
@@ -57,7 +59,8 @@ bool PageBits::claim_run(std::uint64_t first, std::uint64_t count) noexcept {
         auto& word = words_[(first + done) / kWord];
         std::uint64_t taken = word.load(std::memory_order_relaxed);
         while ((taken & wanted) == 0 &&
-               !word.compare_exchange_weak(taken, taken | wanted, std::memory_order_acq_rel, std::memory_order_relaxed)) {
+               !word.compare_exchange_weak(taken, taken | wanted, std::memory_order_acq_rel,
+                                           std::memory_order_relaxed)) {
         }
         if ((taken & wanted) != 0) {
             if (done > 0) give_back(first, done);
@@ -86,7 +89,8 @@ std::optional<std::uint64_t> PageBits::claim(std::uint64_t count, std::uint64_t 
     }
     // From the free end of a word into the next ones.
     for (std::uint64_t word = 0; word < words_count_; ++word) {
-        const auto free = static_cast<unsigned>(std::countl_zero(words_[word].load(std::memory_order_relaxed)));
+        const auto free =
+            static_cast<unsigned>(std::countl_zero(words_[word].load(std::memory_order_relaxed)));
         const std::uint64_t lowest = (word + 1) * kWord - free;
         const std::uint64_t first = ((origin + lowest + alignment - 1) & ~(alignment - 1)) - origin;
         if (first >= (word + 1) * kWord || count > pages() - first) continue;

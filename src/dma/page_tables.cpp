@@ -58,8 +58,7 @@ Result<PageTables::Table> PageTables::make(const IommuDevice& device) const {
             .transform([&](core::Hwpt&& hwpt) {
                 return Table{.hwpt = std::make_shared<core::Hwpt>(std::move(hwpt)),
                              .dirty_tracking = dirty_tracking,
-                             .largest_page =
-                                 huge_pages_ ? largest_page_of(info->type) : DirtyMarks::kPage,
+                             .largest_page = huge_pages_ ? largest_page_of(info->type) : DirtyMarks::kPage,
                              .pasid = pasid,
                              .nest_parent = device.nests(),
                              .devices = {}};
@@ -138,6 +137,30 @@ bool PageTables::can_track(const IommuDevice& device) const noexcept {
     return std::ranges::any_of(tables_, [&](const Table& table) {
         return table.dirty_tracking && std::ranges::find(table.devices, &device) != table.devices.end();
     });
+}
+
+Result<void> PageTables::adopt(const core::Context& context, HwptId table, bool dirty_tracking, bool pasid,
+                               std::vector<const IommuDevice*> devices) {
+    tables_.reserve(tables_.size() + 1);
+    auto hwpt = core::Hwpt::adopt(context, table, ioas_, {});
+    if (!hwpt) return hwpt.error();
+    tables_.push_back({.hwpt = std::make_shared<core::Hwpt>(std::move(*hwpt)),
+                       .dirty_tracking = dirty_tracking,
+                       .largest_page = huge_pages_ ? 0 : DirtyMarks::kPage,
+                       .pasid = pasid,
+                       .nest_parent = false,
+                       .devices = std::move(devices)});
+    return {};
+}
+
+std::vector<PageTables::Use> PageTables::uses() const {
+    std::vector<Use> uses;
+    for (const Table& table : tables_)
+        uses.push_back({.table = table.hwpt->id(),
+                        .dirty_tracking = table.dirty_tracking,
+                        .pasid = table.pasid,
+                        .devices = table.devices});
+    return uses;
 }
 
 }  // namespace iommufd::inline v0_1::dma

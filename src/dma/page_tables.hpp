@@ -33,6 +33,20 @@ public:
     void track(bool on) noexcept { tracks_ = on; }
     // Whether the device's page table can.
     bool can_track(const IommuDevice& device) const noexcept;
+    // One that the process before this one made and attached these devices to.
+    Result<void> adopt(const core::Context& context, HwptId table, bool dirty_tracking, bool pasid,
+                       std::vector<const IommuDevice*> devices);
+    // Whether it is the kernel that makes them; also told by that process.
+    bool left_to_the_kernel() const noexcept { return left_to_the_kernel_; }
+    void leave_to_the_kernel() noexcept { left_to_the_kernel_ = true; }
+
+    struct Use {
+        HwptId table;
+        bool dirty_tracking;
+        bool pasid;
+        std::vector<const IommuDevice*> devices;
+    };
+    std::vector<Use> uses() const;
 
 private:
     struct Table {

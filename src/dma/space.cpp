@@ -205,7 +205,9 @@ Result<DirtyLog> Space::track_dirty(DirtyOptions options) const {
 
 Reader Space::reader(std::string_view label) const { return state_->reader(label); }
 Result<Reservation> Space::reserve(Range range, std::string label) const {
-    return state_->reserve(range, std::move(label)).transform([&](Range taken) { return Reservation(state_, taken); });
+    return state_->reserve(range, std::move(label)).transform([&](Range taken) {
+        return Reservation(state_, taken);
+    });
 }
 
 Result<Reservation> Space::reserve(std::uint64_t length, ReserveOptions options) const {

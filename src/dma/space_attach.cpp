@@ -273,6 +273,7 @@ Result<void> SpaceState::attach(const std::shared_ptr<Attachable>& device) {
     return guarded(Operation::vfio_attach, [&]() -> Result<void> {
         {
             const sys::Lock lock(mutex_);
+            if (auto thawed = check_thawed("attach"); !thawed) return thawed;
             const auto same = [&](const Device& entry) { return entry.device == device; };
             if (std::ranges::any_of(devices_, same))
                 return cannot_attach(*device, id_, EBUSY, "it is attached already", "detach it first");
@@ -312,6 +313,7 @@ Result<void> SpaceState::detach_iommu_device(Attachable& device) {
         ioas_ = nullptr;
         return detached;
     }
+    if (sink->gives_up()) return detached;
     auto refreshed = guarded(Operation::ioas_iova_ranges, [&] { return refresh_bound(sink); });
     return detached ? std::move(refreshed) : std::move(detached);
 }

@@ -148,6 +148,7 @@ Result<SpaceState::Mapped> SpaceState::map(const std::shared_ptr<const Memory::N
         Interval* interval = nullptr;
         {
             const sys::Lock lock(mutex_);
+            if (auto thawed = check_thawed("map"); !thawed) return thawed.error();
             company = this->company();
             Interval planned{.range = {},
                              .memory = memory,

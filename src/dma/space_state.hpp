@@ -28,6 +28,7 @@
 #include "dma/iova_caches.hpp"
 #include "dma/iovas.hpp"
 #include "dma/readers.hpp"
+#include "dma/space_image.hpp"
 #include "iommufd/dma/space.hpp"
 #include "sys/mutex.hpp"
 
@@ -87,6 +88,10 @@ public:
     Result<DirtySync> sync_dirty(Range range, DirtyLog::Call visit);
     // Appends what is known to be dirty in the range, and forgets it; what there is no memory for stays.
     void take_dirty(Range range, std::vector<Range>& dirty) noexcept;
+    // space_handover.cpp: what a successor must know, and, in the successor, a space that knows it.
+    void set_frozen(bool frozen) noexcept;
+    SpaceImage image(std::vector<Error>& obstacles) const;
+    Result<void> restore(const SpaceImage& image, std::vector<Mapped>& owned);
 
     std::vector<NotReleased> not_released() const;
     std::size_t retry_releases() noexcept;
@@ -137,6 +142,10 @@ private:
     class Turn;
     // Intervals on their way out of the sinks.
     struct Removal;
+
+    Result<void> check_thawed(std::string_view what) const IOMMUFD_REQUIRES(mutex_);
+    void find_obstacles(std::vector<Error>& obstacles) const IOMMUFD_REQUIRES(mutex_);
+    Result<std::shared_ptr<IoasSink>> adopt_ioas(const SpaceImage& image);
 
     // space_map.cpp
     // Checks all that can be known before, and says where the interval is to be.
@@ -267,6 +276,7 @@ private:
     std::unique_ptr<DirtyState> dirty_ IOMMUFD_GUARDED_BY(mutex_);  // null: nothing is tracked
     std::vector<Unstopped> unstopped_ IOMMUFD_GUARDED_BY(mutex_);
     bool changing_ IOMMUFD_GUARDED_BY(mutex_) = false;  // an attach or a detach is under way
+    bool frozen_ IOMMUFD_GUARDED_BY(mutex_) = false;    // it is being handed over
     std::atomic<bool> has_abandoned_ = false;           // there may be something for retry_abandoned()
 };
 

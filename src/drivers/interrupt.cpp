@@ -65,6 +65,17 @@ Result<Interrupts> Interrupts::enable(const vfio::Device& device, vfio::Irq irq,
     return Interrupts(device.node(), irq, std::move(eventfds));
 }
 
+Interrupts Interrupts::adopt(const vfio::Device& device, vfio::Irq irq,
+                             std::vector<sys::Fd> eventfds) noexcept {
+    return {device.node(), irq, std::move(eventfds)};
+}
+
+std::vector<int> Interrupts::eventfds() const {
+    std::vector<int> numbers;
+    for (const sys::Fd& eventfd : eventfds_) numbers.push_back(eventfd.number());
+    return numbers;
+}
+
 // Whether there was one.
 bool Interrupts::collect(unsigned vector, int timeout_ms) {
     if (vector >= eventfds_.size()) {

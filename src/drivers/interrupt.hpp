@@ -19,6 +19,10 @@ public:
     // machine has no more to give, and none if there are none: then wait() only looks.
     static Result<Interrupts> enable(const vfio::Device& device, unsigned vectors);
 
+    // Those that the process before this one enabled: the kernel signals the same eventfds as before.
+    static Interrupts adopt(const vfio::Device& device, vfio::Irq irq,
+                            std::vector<sys::Fd> eventfds) noexcept;
+
     Interrupts(Interrupts&&) noexcept = default;
     Interrupts& operator=(Interrupts&&) = delete;
     ~Interrupts();  // disables them
@@ -29,6 +33,11 @@ public:
                       const std::function<Result<bool>()>& done);
     // The same without an interrupt to wait for.
     Result<void> wait(std::chrono::milliseconds timeout, const std::function<Result<bool>()>& done);
+
+    // Another process has them now: they stay enabled.
+    void leave() noexcept { device_.reset(); }
+    vfio::Irq irq() const noexcept { return irq_; }
+    std::vector<int> eventfds() const;
 
     // How many were enabled.
     unsigned vectors() const noexcept { return static_cast<unsigned>(eventfds_.size()); }

@@ -2,6 +2,7 @@
 #include "drivers/nvme.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cerrno>
 #include <cstring>
 
@@ -41,25 +42,53 @@ NvmeCommand command(std::uint8_t opcode, std::uint32_t nsid) {
     return made;
 }
 
+std::string_view what_is(std::uint8_t opcode) {
+    return opcode == kRead ? "read from the namespace" : "write to the namespace";
+}
+
 }  // namespace
 
-Nvme::Nvme(vfio::Region bar, vfio::Region config, Interrupts interrupts, Window window) noexcept
-    : bar_(std::move(bar)), config_(std::move(config)), interrupts_(std::move(interrupts)), window_(window) {}
+Nvme::Nvme(vfio::Region bar, vfio::Region config, Interrupts interrupts, Window window,
+           std::uint16_t entries) noexcept
+    : bar_(std::move(bar)),
+      config_(std::move(config)),
+      interrupts_(std::move(interrupts)),
+      window_(window),
+      entries_(entries) {}
 
 Nvme::~Nvme() { (void)stop(); }
 
-// The window's pages: 0 and 1 admin queues, 2 and 3 I/O queues, 4 identify data, 5 a list of pages.
+// The window's pages: 0 and 1 admin queues, 2 identify data, 3 a list of pages, the others I/O queues.
 Window Nvme::page(unsigned number) const noexcept {
     const std::uint64_t offset = number * NvmeQueue::kPage;
     return {.memory = window_.memory + offset, .iova = window_.iova + offset, .size = window_.size - offset};
 }
 
-Result<std::unique_ptr<Nvme>> Nvme::start(const vfio::Device& device, Window window) {
+NvmeQueue::Place Nvme::admin_place() const noexcept {
+    return {
+        .id = 0, .entries = NvmeQueue::kFewest, .window = page(0), .doorbell = kDoorbells, .stride = stride_};
+}
+
+NvmeQueue::Place Nvme::io_place() const noexcept {
+    return {.id = 1,
+            .entries = entries_,
+            .window = page(kFixedPages),
+            .doorbell = kDoorbells + 2 * stride_,
+            .stride = stride_};
+}
+
+Result<std::unique_ptr<Nvme>> Nvme::start(const vfio::Device& device, Window window, std::uint16_t entries) {
     return guarded(Operation::none, [&]() -> Result<std::unique_ptr<Nvme>> {
-        if (window.size < kKind.window_bytes || window.iova.value % NvmeQueue::kPage != 0)
-            return Error::refused(EINVAL, compose("cannot drive ", device.name()),
-                                  compose("its window is ", Hex{window.iova.value}, "+", Hex{window.size}),
-                                  compose("give it ", size_text(kKind.window_bytes), " at a page's start"));
+        if (!std::has_single_bit(entries) || entries < NvmeQueue::kFewest || entries > NvmeQueue::kMost)
+            return Error::refused(
+                EINVAL, compose("cannot drive ", device.name()),
+                compose("its queues can't have ", entries, " entries"),
+                compose("give a power of two from ", NvmeQueue::kFewest, " to ", NvmeQueue::kMost));
+        if (window.size < window_bytes(entries) || window.iova.value % NvmeQueue::kPage != 0)
+            return Error::refused(
+                EINVAL, compose("cannot drive ", device.name()),
+                compose("its window is ", Hex{window.iova.value}, "+", Hex{window.size}),
+                compose("give it ", size_text(window_bytes(entries)), " at a page's start"));
         if (auto enabled = device.enable(); !enabled) return enabled.error();
         auto bar = device.region(0);
         if (!bar) return bar.error();
@@ -67,8 +96,8 @@ Result<std::unique_ptr<Nvme>> Nvme::start(const vfio::Device& device, Window win
         if (!config) return config.error();
         auto interrupts = Interrupts::enable(device, 2);
         if (!interrupts) return interrupts.error();
-        auto nvme =
-            std::make_unique<Nvme>(std::move(*bar), std::move(*config), std::move(*interrupts), window);
+        auto nvme = std::make_unique<Nvme>(std::move(*bar), std::move(*config), std::move(*interrupts),
+                                           window, entries);
         if (auto up = nvme->bring_up(); !up)
             return up.error().within(compose("cannot start ", device.name()));
         return nvme;
@@ -78,8 +107,8 @@ Result<std::unique_ptr<Nvme>> Nvme::start(const vfio::Device& device, Window win
 Result<void> Nvme::bring_up() {
     if (auto able = check_abilities(); !able) return able;
     if (auto off = enable(false); !off) return off;
-    admin_.emplace(std::uint16_t{0}, page(0), kDoorbells, stride_);
-    constexpr std::uint32_t kSize = NvmeQueue::kEntries - 1;
+    admin_.emplace(admin_place());
+    constexpr std::uint32_t kSize = NvmeQueue::kFewest - 1;
     if (auto set = bar_.write<std::uint32_t>(kAdminSizes, kSize << 16 | kSize); !set) return set;
     if (auto set = bar_.write<std::uint64_t>(kAdminSubmissions, admin_->submissions().value); !set)
         return set;
@@ -96,11 +125,11 @@ Result<void> Nvme::check_abilities() {
     stride_ = doorbell_stride(*capabilities);
     ready_timeout_ = std::chrono::milliseconds(ready_timeout_ms(*capabilities));
     if (has_nvm_commands(*capabilities) && min_page_shift(*capabilities) == 12 &&
-        max_queue_entries(*capabilities) >= NvmeQueue::kEntries)
+        max_queue_entries(*capabilities) >= entries_)
         return {};
-    return Error::refused(EOPNOTSUPP, "cannot use the controller",
-                          compose("its abilities are ", Hex{*capabilities}),
-                          "use one with NVM commands, pages of 4 KiB and queues of 16 entries");
+    return Error::refused(
+        EOPNOTSUPP, "cannot use the controller", compose("its abilities are ", Hex{*capabilities}),
+        compose("use one with NVM commands, pages of 4 KiB and queues of ", entries_, " entries"));
 }
 
 Result<void> Nvme::enable(bool on) {
@@ -145,10 +174,10 @@ Result<void> Nvme::cut_off() {
 
 Result<void> Nvme::read_identity() {
     NvmeCommand identify = command(kIdentify, 0);
-    identify.prp1 = page(4).iova.value;
+    identify.prp1 = page(2).iova.value;
     identify.cdw10 = kIdentifyController;
     if (auto done = run(*admin_, identify, "identify the controller"); !done) return done.error();
-    const std::byte* const data = page(4).memory;
+    const std::byte* const data = page(2).memory;
     model_ = compose(text(data, 24, 40), ", serial ", text(data, 4, 20));
     // The largest transfer, as a power of two of pages; 0: no limit. One list of pages is as much as we use.
     const auto most_pages = field<std::uint8_t>(data, 77);
@@ -173,16 +202,16 @@ Result<void> Nvme::make_io_queues() {
     queues.cdw10 = kFeatureQueues;
     queues.cdw11 = 0;  // one of each, counted from zero
     if (auto done = run(*admin_, queues, "ask for I/O queues"); !done) return done.error();
-    io_.emplace(std::uint16_t{1}, page(2), kDoorbells + 2 * stride_, stride_);
-    constexpr std::uint32_t kSize = (NvmeQueue::kEntries - 1) << 16;
+    io_.emplace(io_place());
+    const std::uint32_t size = (entries_ - 1U) << 16;
     NvmeCommand create = command(kCreateCompletions, 0);
     create.prp1 = io_->completions().value;
-    create.cdw10 = kSize | io_->id();
+    create.cdw10 = size | io_->id();
     create.cdw11 = kContiguous | (interrupts_.vectors() > 0 ? kInterruptsOn : 0) | vector_of(*io_) << 16;
     if (auto done = run(*admin_, create, "create a completion queue"); !done) return done.error();
     create = command(kCreateSubmissions, 0);
     create.prp1 = io_->submissions().value;
-    create.cdw10 = kSize | io_->id();
+    create.cdw10 = size | io_->id();
     create.cdw11 = kContiguous | std::uint32_t{io_->id()} << 16;
     return run(*admin_, create, "create a submission queue").transform([](const NvmeCompletion&) {});
 }
@@ -196,6 +225,8 @@ Result<NvmeCompletion> Nvme::run(NvmeQueue& queue, const NvmeCommand& command, s
     if (stopped_)
         return Error::refused(ESHUTDOWN, compose("cannot ", what), "the controller was stopped",
                               "start the driver again");
+    if (!queue.progress().under_way.empty())
+        return Error::refused(EBUSY, compose("cannot ", what), "reads are under way", "finish those first");
     if (auto submitted = queue.submit(bar_, command); !submitted) return submitted.error();
     std::optional<NvmeCompletion> completion;
     auto waited = interrupts_.wait(vector_of(queue), kTimeout, [&]() -> Result<bool> {
@@ -209,11 +240,16 @@ Result<NvmeCompletion> Nvme::run(NvmeQueue& queue, const NvmeCommand& command, s
         (void)stop();
         return waited.error().within(compose("cannot ", what));
     }
-    if (const unsigned status = completion->status >> 1 & 0x7ff; status != 0)
-        return Error::refused(EIO, compose("cannot ", what),
-                              compose("the controller's status is ", Hex{status}, ": ", status_text(status)),
-                              "check that the memory is mapped for it, with the access it needs");
+    if (auto good = check_status(*completion, what); !good) return good.error();
     return *completion;
+}
+
+Result<void> Nvme::check_status(const NvmeCompletion& completion, std::string_view what) const {
+    const unsigned status = completion.status >> 1 & 0x7ff;
+    if (status == 0) return {};
+    return Error::refused(EIO, compose("cannot ", what),
+                          compose("the controller's status is ", Hex{status}, ": ", status_text(status)),
+                          "check that the memory is mapped for it, with the access it needs");
 }
 
 Result<void> Nvme::set_pages(NvmeCommand& command, Iova data, std::uint64_t length) const {
@@ -230,12 +266,12 @@ Result<void> Nvme::set_pages(NvmeCommand& command, Iova data, std::uint64_t leng
     if (pages > kPage / sizeof(std::uint64_t))
         return Error::refused(EINVAL, "cannot describe the data", "it has more pages than one list holds",
                               "transfer less");
-    std::byte* const list = page(5).memory;
+    std::byte* const list = page(3).memory;
     for (std::uint64_t i = 0; i < pages; ++i) {
         const std::uint64_t address = second.value + i * kPage;
         std::memcpy(list + i * sizeof address, &address, sizeof address);
     }
-    command.prp2 = page(5).iova.value;
+    command.prp2 = page(3).iova.value;
     return {};
 }
 
@@ -243,8 +279,9 @@ Result<void> Nvme::transfer(std::uint8_t opcode, std::uint64_t offset, Iova data
     return guarded(Operation::none, [&] { return try_transfer(opcode, offset, data, length); });
 }
 
-Result<void> Nvme::try_transfer(std::uint8_t opcode, std::uint64_t offset, Iova data, std::uint64_t length) {
-    const std::string_view what = opcode == kRead ? "read from the namespace" : "write to the namespace";
+Result<void> Nvme::check_transfer(std::uint8_t opcode, std::uint64_t offset, Iova data,
+                                  std::uint64_t length) const {
+    const std::string_view what = what_is(opcode);
     if (stopped_)
         return Error::refused(ESHUTDOWN, compose("cannot ", what), "the controller was stopped",
                               "start the driver again");
@@ -255,15 +292,30 @@ Result<void> Nvme::try_transfer(std::uint8_t opcode, std::uint64_t offset, Iova 
     if (offset / block_size_ > blocks_ || length / block_size_ > blocks_ - offset / block_size_)
         return Error::refused(ERANGE, compose("cannot ", what), compose("it has ", blocks_, " blocks only"),
                               "stay within it");
+    return {};
+}
+
+Result<NvmeCommand> Nvme::transfer_command(std::uint8_t opcode, std::uint64_t offset, Iova data,
+                                           std::uint64_t length) const {
+    const std::uint64_t block = offset / block_size_;
+    NvmeCommand io = command(opcode, kNamespace);
+    io.cdw10 = static_cast<std::uint32_t>(block);
+    io.cdw11 = static_cast<std::uint32_t>(block >> 32);
+    io.cdw12 = static_cast<std::uint32_t>(length / block_size_ - 1);
+    if (auto set = set_pages(io, data, length); !set) return set.error();
+    return io;
+}
+
+Result<void> Nvme::try_transfer(std::uint8_t opcode, std::uint64_t offset, Iova data, std::uint64_t length) {
+    if (auto good = check_transfer(opcode, offset, data, length); !good) return good;
+    // The list of pages is one for all.
+    if (under_way() > 0)
+        return Error::refused(EBUSY, "cannot use the namespace", "reads are under way", "finish those first");
     for (std::uint64_t done = 0; done < length;) {
         const std::uint64_t piece = std::min(most_, length - done);
-        const std::uint64_t block = (offset + done) / block_size_;
-        NvmeCommand io = command(opcode, kNamespace);
-        io.cdw10 = static_cast<std::uint32_t>(block);
-        io.cdw11 = static_cast<std::uint32_t>(block >> 32);
-        io.cdw12 = static_cast<std::uint32_t>(piece / block_size_ - 1);
-        if (auto set = set_pages(io, data + done, piece); !set) return set;
-        if (auto ran = run(*io_, io, what); !ran) return ran.error();
+        auto io = transfer_command(opcode, offset + done, data + done, piece);
+        if (!io) return io.error();
+        if (auto ran = run(*io_, *io, what_is(opcode)); !ran) return ran.error();
         done += piece;
     }
     return {};
@@ -281,6 +333,35 @@ Result<void> Nvme::read(std::uint64_t offset, Iova to, std::uint64_t length) {
 
 Result<void> Nvme::write(std::uint64_t offset, Iova from, std::uint64_t length) {
     return transfer(kWrite, offset, from, length);
+}
+
+Result<std::uint16_t> Nvme::begin_read(std::uint64_t offset, Iova to, std::uint64_t length) {
+    return guarded(Operation::none, [&]() -> Result<std::uint16_t> {
+        if (auto good = check_transfer(kRead, offset, to, length); !good) return good.error();
+        if (to.value % NvmeQueue::kPage + length > 2 * NvmeQueue::kPage)
+            return Error::refused(EINVAL, "cannot begin to read", "it takes more than two pages of memory",
+                                  "read 8 KiB at a page's start, or less");
+        auto io = transfer_command(kRead, offset, to, length);
+        if (!io) return io.error();
+        return io_->submit(bar_, *io);
+    });
+}
+
+Result<std::uint16_t> Nvme::finish_read() {
+    return guarded(Operation::none, [&]() -> Result<std::uint16_t> {
+        if (under_way() == 0)
+            return Error::refused(ENOENT, "cannot finish a read", "none is under way", "begin one");
+        std::optional<NvmeCompletion> completion;
+        auto waited = interrupts_.wait(vector_of(*io_), kTimeout, [&]() -> Result<bool> {
+            auto taken = io_->take(bar_);
+            if (!taken) return taken.error();
+            completion = *taken;
+            return completion.has_value();
+        });
+        if (!waited) return waited.error();
+        if (auto good = check_status(*completion, what_is(kRead)); !good) return good.error();
+        return completion->command_id;
+    });
 }
 
 Result<void> Nvme::flush() {

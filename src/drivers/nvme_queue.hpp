@@ -7,12 +7,15 @@
 //     submit: entry[tail] = command; doorbell = ++tail
 //     take:   entry[head].phase == ours? doorbell = ++head
 //
+// Several commands may be under way; their answers come in any order.
+//
 // Threads: one at a time.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "drivers/window.hpp"
 #include "iommufd/vfio/region.hpp"
@@ -50,31 +53,57 @@ static_assert(sizeof(NvmeCompletion) == 16);
 
 class NvmeQueue {
 public:
-    static constexpr std::uint16_t kEntries = 16;
-    static constexpr std::uint64_t kPage = 4096;  // of each of the two queues
+    static constexpr std::uint16_t kFewest = 16;  // entries
+    static constexpr std::uint16_t kMost = 256;
+    static constexpr std::uint64_t kPage = 4096;
 
-    // Two pages of the window; `doorbell` is the offset of the submission queue's in the BAR, `stride` the
-    // distance to the completion queue's.
-    NvmeQueue(std::uint16_t id, Window window, std::uint64_t doorbell, std::uint64_t stride) noexcept;
+    // Where it is: its own number, the pages of its two queues in the window, the submission queue's doorbell in the BAR, and
+    // the distance to the completion queue's.
+    struct Place {
+        std::uint16_t id;
+        std::uint16_t entries;  // a power of two from kFewest to kMost
+        Window window;
+        std::uint64_t doorbell;
+        std::uint64_t stride;
+    };
+    // How far it is: what another process needs to go on with it.
+    struct Progress {
+        std::uint16_t tail = 0;
+        std::uint16_t head = 0;
+        std::uint16_t phase = 1;
+        std::uint16_t last_id = 0;
+        std::vector<std::uint16_t> under_way = {};  // ids of commands without an answer yet
+    };
 
-    std::uint16_t id() const noexcept { return id_; }
-    Iova submissions() const noexcept { return window_.iova; }
-    Iova completions() const noexcept { return window_.iova + kPage; }
+    // Of how many pages the window must be.
+    static constexpr std::uint64_t pages(std::uint16_t entries) {
+        return submission_pages(entries) + (entries * sizeof(NvmeCompletion) + kPage - 1) / kPage;
+    }
 
-    // One command is under way at a time.
-    Result<void> submit(const vfio::Region& bar, NvmeCommand command);
-    // The answer to it, once it is there. EIO: it answers something else.
+    // Throws bad_alloc.
+    explicit NvmeQueue(Place place);
+    // Goes on where that was: the memory stays as it is.
+    NvmeQueue(Place place, Progress progress);
+
+    std::uint16_t id() const noexcept { return place_.id; }
+    std::uint16_t entries() const noexcept { return place_.entries; }
+    Iova submissions() const noexcept { return place_.window.iova; }
+    Iova completions() const noexcept { return place_.window.iova + completions_at(); }
+    const Progress& progress() const noexcept { return progress_; }
+
+    // Returns the command's id. EAGAIN: as many are under way as it holds.
+    Result<std::uint16_t> submit(const vfio::Region& bar, NvmeCommand command);
+    // The next answer, once one is there. EIO: it answers nothing that is under way.
     Result<std::optional<NvmeCompletion>> take(const vfio::Region& bar);
 
 private:
-    std::uint16_t id_;
-    Window window_;
-    std::uint64_t doorbell_;
-    std::uint64_t stride_;
-    std::uint16_t tail_ = 0;
-    std::uint16_t head_ = 0;
-    std::uint16_t phase_ = 1;
-    std::uint16_t last_id_ = 0;
+    static constexpr std::uint64_t submission_pages(std::uint16_t entries) {
+        return (entries * sizeof(NvmeCommand) + kPage - 1) / kPage;
+    }
+    std::uint64_t completions_at() const noexcept { return submission_pages(place_.entries) * kPage; }
+
+    Place place_;
+    Progress progress_;
 };
 
 }  // namespace iommufd::inline v0_1::drivers

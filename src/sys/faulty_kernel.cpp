@@ -100,6 +100,10 @@ int FaultyKernel::same_file(int a, int b) {
     return acquiring([&] { return inner_.same_file(a, b); });
 }
 
+int FaultyKernel::shares_file(pid_t process, int its, int ours) {
+    return acquiring([&] { return inner_.shares_file(process, its, ours); });
+}
+
 int FaultyKernel::stat(const char* path, FileStatus& status) {
     return acquiring([&] { return inner_.stat(path, status); });
 }

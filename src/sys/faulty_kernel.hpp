@@ -48,6 +48,7 @@ public:
     int poll(std::span<pollfd> descriptors, int timeout_ms) override;
     int fstat(int fd, FileStatus& status) override;
     int same_file(int a, int b) override;
+    int shares_file(pid_t process, int its, int ours) override;
     int stat(const char* path, FileStatus& status) override;
     int readlink(const char* path, std::string& target) override;
     int readdir(const char* path, std::vector<std::string>& names) override;

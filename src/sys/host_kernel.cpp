@@ -80,6 +80,12 @@ public:
         return order == 0 ? 1 : 0;
     }
 
+    int shares_file(pid_t process, int its, int ours) override {
+        const long order = ::syscall(SYS_kcmp, process, ::getpid(), KCMP_FILE, its, ours);
+        if (order < 0) return -errno;
+        return order == 0 ? 1 : 0;
+    }
+
     int stat(const char* path, FileStatus& status) override {
         struct stat found{};
         if (::stat(path, &found) < 0) return -errno;
@@ -128,6 +134,7 @@ public:
 }  // namespace
 
 int Kernel::same_file(int, int) { return -ENOSYS; }
+int Kernel::shares_file(pid_t, int, int) { return -ENOSYS; }
 
 Kernel& host_kernel() noexcept {
     static HostKernel kernel;

@@ -60,6 +60,8 @@ public:
     virtual int fstat(int fd, FileStatus& status) = 0;
     // 1 where both descriptors stand for one open file (kcmp), 0 where they don't; -ENOSYS: can't be told.
     virtual int same_file(int a, int b);
+    // The same of a descriptor of another process; -EPERM: it may not be looked at.
+    virtual int shares_file(pid_t process, int its, int ours);
 
     // Read-only look-up of the machine: /sys, /proc, /dev.
     virtual int stat(const char* path, FileStatus& status) = 0;

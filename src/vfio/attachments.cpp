@@ -19,20 +19,22 @@ std::string with_pasid(const std::string& device, Pasid pasid) {
     return pasid ? compose(device, " (PASID ", *pasid, ")") : device;
 }
 
-int send_detach(const sys::Fd& file, Pasid pasid) noexcept {
+int send_detach(const core::ContextNode& context, const sys::Fd& file, Pasid pasid) noexcept {
     abi::DeviceDetachIommufdPt command{
         .argsz = sizeof command, .flags = pasid ? abi::kAttachPasid : 0, .pasid = pasid.value_or(0)};
     // Kernels without PASIDs know a shorter struct.
     if (!pasid) command.argsz = offsetof(abi::DeviceDetachIommufdPt, pasid);
-    return file.ioctl(abi::kDeviceDetachIommufdPt, &command);
+    return context.ioctl(file, abi::kDeviceDetachIommufdPt, &command);
 }
 
 }  // namespace
 
 class Attachments::Duty final : public core::Obligation {
 public:
-    Duty(const sys::Fd& file, std::string what, Pasid pasid, std::shared_ptr<std::atomic<State>> state)
+    Duty(const core::ContextNode& context, const sys::Fd& file, std::string what, Pasid pasid,
+         std::shared_ptr<std::atomic<State>> state)
         : Obligation(Operation::vfio_detach),
+          context_(context),
           file_(file),
           what_(std::move(what)),
           pasid_(pasid),
@@ -45,14 +47,15 @@ public:
         State expected = State::owed;
         if (!state_->compare_exchange_strong(expected, State::retrying))
             return expected == State::ended ? 0 : -EBUSY;
-        const int result = send_detach(file_, pasid_);
+        const int result = send_detach(context_, file_, pasid_);
         *state_ = State::owed;
         state_->notify_all();
         return result;
     }
 
 private:
-    const sys::Fd& file_;  // while `state_` says that it is owed
+    const core::ContextNode& context_;  // outlives what it keeps
+    const sys::Fd& file_;               // while `state_` says that it is owed
     const std::string what_;
     const Pasid pasid_;
     const std::shared_ptr<std::atomic<State>> state_;
@@ -79,19 +82,44 @@ bool Attachments::end() noexcept {
     return handed_over;
 }
 
+Attachments::Entries Attachments::make(Pasid pasid) const {
+    Entries made(1);
+    Entry& entry = made.front();
+    entry.pasid = pasid;
+    entry.state = std::make_shared<std::atomic<State>>(State::owed);
+    entry.duty = std::make_unique<Duty>(
+        context_, file_,
+        compose("the attachment of ", with_pasid(device_, pasid), " in '", context_.label(), "'"), pasid,
+        entry.state);
+    return made;
+}
+
+Result<void> Attachments::adopt() {
+    return guarded(Operation::vfio_attach, [&]() -> Result<void> {
+        Entries made = make(Pasid());
+        const sys::Lock lock(mutex_);
+        entries_.splice(entries_.end(), made);
+        return {};
+    });
+}
+
+bool Attachments::have_pasids() noexcept {
+    const sys::Lock lock(mutex_);
+    return std::ranges::any_of(entries_, [](const Entry& entry) { return entry.pasid.has_value(); });
+}
+
+bool Attachments::have_device() noexcept {
+    const sys::Lock lock(mutex_);
+    return find(Pasid()) != entries_.end();
+}
+
 Result<HwptId> Attachments::attach(PageTableId table, Pasid pasid) {
     return guarded(Operation::vfio_attach, [&]() -> Result<HwptId> {
         const auto what = [&] {
             return compose("cannot attach ", with_pasid(device_, pasid), " to page table ", table.value,
                            " of '", context_.label(), "'");
         };
-        Entries made(1);
-        Entry& entry = made.front();
-        entry.pasid = pasid;
-        entry.state = std::make_shared<std::atomic<State>>(State::owed);
-        entry.duty = std::make_unique<Duty>(
-            file_, compose("the attachment of ", with_pasid(device_, pasid), " in '", context_.label(), "'"),
-            pasid, entry.state);
+        Entries made = make(pasid);
 
         // Of a detachment that was refused: not to be tried again while this goes on, and never after it.
         std::shared_ptr<std::atomic<State>> refused;
@@ -109,7 +137,7 @@ Result<HwptId> Attachments::attach(PageTableId table, Pasid pasid) {
                                            .pt_id = table.value,
                                            .pasid = pasid.value_or(0)};
         if (!pasid) command.argsz = offsetof(abi::DeviceAttachIommufdPt, pasid);
-        const int result = file_.ioctl(abi::kDeviceAttachIommufdPt, &command);
+        const int result = context_.ioctl(file_, abi::kDeviceAttachIommufdPt, &command);
         if (refused) *refused = result < 0 ? State::owed : State::ended;
         if (result < 0) return failed(Operation::vfio_attach, -result, what);
         const sys::Lock lock(mutex_);
@@ -131,7 +159,7 @@ Result<void> Attachments::detach(Pasid pasid) {
     }
     if (!duty) {
         // Nothing that we know of; the kernel is asked all the same, and takes it where there was nothing.
-        if (const int result = send_detach(file_, pasid); result < 0)
+        if (const int result = send_detach(context_, file_, pasid); result < 0)
             return failed(Operation::vfio_detach, -result,
                           [&] { return compose("cannot detach ", with_pasid(device_, pasid)); });
         return {};

@@ -32,6 +32,11 @@ public:
     Result<HwptId> attach(PageTableId table, Pasid pasid);
     Result<void> detach(Pasid pasid);
 
+    // Of the device itself, made by the process before this one. Asks the kernel nothing.
+    Result<void> adopt();
+    bool have_pasids() noexcept;
+    bool have_device() noexcept;
+
     // The file is about to be closed: afterwards no duty uses it. Returns whether there are duties on the
     // context's list, which are void now.
     bool end() noexcept;
@@ -49,6 +54,7 @@ private:
 
     using Entries = std::list<Entry>;  // of which nodes move without memory
 
+    Entries make(Pasid pasid) const;
     Entries::iterator find(Pasid pasid) noexcept IOMMUFD_REQUIRES(mutex_);
 
     core::ContextNode& context_;

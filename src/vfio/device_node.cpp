@@ -64,7 +64,7 @@ Result<int> DeviceNode::call(Operation operation, unsigned long request, void* a
     return result;
 }
 
-Result<void> DeviceNode::start() {
+Result<void> DeviceNode::describe() {
     abi::DeviceInfo info{};
     info.argsz = sizeof info;
     if (auto got = call(Operation::vfio_get_info, abi::kDeviceGetInfo, &info, "read the description"); !got)
@@ -75,9 +75,26 @@ Result<void> DeviceNode::start() {
              .regions = info.num_regions,
              .interrupts = info.num_irqs};
     logs_dma_ = has_feature(abi::kFeatureDmaLoggingStart, abi::kFeatureSet);
-    if (!info_.is_pci) return {};
+    return {};
+}
+
+Result<void> DeviceNode::start() {
+    if (auto described = describe(); !described || !info_.is_pci) return described;
     if (auto armed = arm(Irq::request, request_); !armed) return armed;
     return arm(Irq::error, error_);
+}
+
+Result<void> DeviceNode::adopt(DeviceId id, sys::Fd request, sys::Fd error) {
+    return guarded(Operation::get_hw_info, [&]() -> Result<void> {
+        const auto known = core::hw_info(core::Context(context()), id);
+        // Of a device without an IOMMU it is known that it is there, and no more.
+        if (!known && known.error().code() != EOPNOTSUPP)
+            return known.error().within(compose("cannot take over ", name_));
+        id_ = id;
+        request_ = std::move(request);
+        error_ = std::move(error);
+        return describe();
+    });
 }
 
 Result<void> DeviceNode::arm(Irq irq, sys::Fd& eventfd) const {

@@ -22,6 +22,13 @@ public:
     // Reads what the device is, and arms the interrupts by which the kernel and the device call for
     // attention.
     Result<void> start();
+    // In place of both, for a device that the process before this one bound to this very iommufd, and handed over with the
+    // eventfds that it had armed (empty: it had none). ENOENT: the iommufd has no such device.
+    Result<void> adopt(DeviceId id, sys::Fd request, sys::Fd error);
+    // That process had attached it: from here on it is ours to detach.
+    Result<void> adopt_attachment() { return attachments_.adopt(); }
+    bool has_pasids_attached() noexcept { return attachments_.have_pasids(); }
+    bool is_attached() noexcept { return attachments_.have_device(); }
 
     const std::string& name() const noexcept override { return name_; }
     unsigned dma_bits() const noexcept override { return dma_bits_; }
@@ -46,7 +53,9 @@ public:
     Result<void> detach(Pasid pasid) { return attachments_.detach(pasid); }
 
     // 0 or more, or a negative errno.
-    int ioctl(unsigned long request, void* argument) const { return fd_.ioctl(request, argument); }
+    int ioctl(unsigned long request, void* argument) const {
+        return context()->ioctl(fd_, request, argument);
+    }
     // The same as a Result that says what could not be done.
     Result<int> call(Operation operation, unsigned long request, void* argument, std::string_view what) const;
     // VFIO_DEVICE_FEATURE: `use` is kFeatureGet or kFeatureSet; `data` the feature's struct.
@@ -69,6 +78,7 @@ public:
     void set_dma_bits(unsigned bits) noexcept { dma_bits_ = bits; }
 
 private:
+    Result<void> describe();
     Result<void> arm(Irq irq, sys::Fd& eventfd) const;
     Result<void> check_pasid(PageTableId table, std::uint32_t pasid) const;
 

@@ -83,7 +83,9 @@ public:
 
     // IOAS_CHANGE_PROCESS: accounts all pinned pages of the context to this process from now on. Only where
     // every mapping is by file (EINVAL), and made without CAP_IPC_LOCK (Linux 7.3 leaves the pins of others
-    // with the old process). Linux 6.13.
+    // with the old process). The limit must hold them beside those of the old process, where both count together (ENOMEM).
+    // With RlimitMode::per_process the old one must be alive: else Linux 7.3 says EINVAL, and has charged them here for good.
+    // Linux 6.13.
     Result<void> change_process() const;
 
     // What the kernel may still hold though it was let go; empty in all good days.

@@ -55,6 +55,11 @@ public:
     static Result<Hwpt> nest(const Context& context, DeviceId device, const Hwpt& parent, Options options);
     static Result<Hwpt> nest(const Context& context, DeviceId device, const Viommu& viommu, Options options);
 
+    // One made from `ioas` that the process before this one had made, and handed over with the context's descriptor: this
+    // handle destroys it. The kernel has no way to ask whether there is such a one. EINVAL: an id of 0. Of the options the
+    // label counts.
+    static Result<Hwpt> adopt(const Context& context, HwptId id, const Ioas& ioas, Options options);
+
     Hwpt(Hwpt&&) noexcept;
     Hwpt& operator=(Hwpt&&) noexcept;
     ~Hwpt();

@@ -44,6 +44,9 @@ public:
     // ENOMEM.
     static Result<Ioas> alloc(const Context& context);
     static Result<Ioas> alloc(const Context& context, Options options);
+    // One that the process before this one had made, and handed over with the context's descriptor: this handle destroys it.
+    // ENOENT: there is none with this id.
+    static Result<Ioas> adopt(const Context& context, IoasId id, Options options);
 
     Ioas(Ioas&&) noexcept;
     Ioas& operator=(Ioas&&) noexcept;

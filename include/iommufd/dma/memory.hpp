@@ -83,11 +83,12 @@ public:
     // Of the pages behind it, in bytes.
     std::uint64_t page_size() const noexcept;
 
+    // For the layers above.
     class Node;
+    explicit Memory(std::shared_ptr<const Node> node) noexcept;
     const std::shared_ptr<const Node>& node() const noexcept { return node_; }
 
 private:
-    explicit Memory(std::shared_ptr<const Node> node) noexcept;
     static Result<Memory> map_here(std::shared_ptr<Node> node, std::uint64_t length, const Options& options,
                                    unsigned more_flags);
     std::shared_ptr<const Node> node_;

@@ -49,6 +49,7 @@ namespace iommufd::inline v0_1::dma {
 
 class Space;
 class SpaceState;
+class SpaceHandover;
 
 struct MapOptions {
     std::optional<Iova> iova;            // nothing: the space chooses one that every sink and device reaches
@@ -115,6 +116,7 @@ public:
 
 private:
     friend class Space;
+    friend class SpaceHandover;
     Mapping(std::shared_ptr<SpaceState> state, std::uint64_t ticket, Range range, Memory memory) noexcept;
     std::shared_ptr<SpaceState> state_;
     std::uint64_t ticket_;
@@ -137,6 +139,7 @@ public:
 
 private:
     friend class Space;
+    friend class SpaceHandover;
     Attachment(std::shared_ptr<SpaceState> state, std::shared_ptr<Attachable> device) noexcept;
     std::shared_ptr<SpaceState> state_;
     std::shared_ptr<Attachable> device_;
@@ -240,6 +243,7 @@ public:
     const std::shared_ptr<SpaceState>& state() const noexcept { return state_; }
 
 private:
+    friend class SpaceHandover;
     explicit Space(std::shared_ptr<SpaceState> state) noexcept;
     Result<Mapping> map(const Memory& memory, const MapOptions& options, const BringUp* how) const;
     std::shared_ptr<SpaceState> state_;

@@ -182,12 +182,12 @@ public:
     // Region keeps it.
     Result<void> destroy() &&;
 
+    // For the layers above.
+    explicit Device(std::shared_ptr<DeviceNode> node) noexcept;
     const std::shared_ptr<dma::Attachable>& attachable() const noexcept { return attachable_; }
     const std::shared_ptr<DeviceNode>& node() const noexcept { return node_; }
 
 private:
-    friend class Cdev;
-    explicit Device(std::shared_ptr<DeviceNode> node) noexcept;
     std::shared_ptr<DeviceNode> node_;
     std::shared_ptr<dma::Attachable> attachable_;
 };
