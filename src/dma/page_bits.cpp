@@ -71,37 +71,44 @@ bool PageBits::claim_run(std::uint64_t first, std::uint64_t count) noexcept {
     return true;
 }
 
+std::atomic<std::uint64_t>& PageBits::start_of(std::uint64_t count) noexcept {
+    return starts_[std::min<std::size_t>(static_cast<std::size_t>(std::bit_width(count - 1)),
+                                         starts_.size() - 1)];
+}
+
+// Within the word, or from its free end into the next ones.
+std::optional<std::uint64_t> PageBits::claim_from(std::uint64_t word, std::uint64_t count,
+                                                  std::uint64_t alignment, std::uint64_t origin) noexcept {
+    if (count <= kWord)
+        if (const auto found = claim_in(word, count, positions(origin / kWord + word, alignment)))
+            return found;
+    const auto free = static_cast<unsigned>(std::countl_zero(words_[word].load(std::memory_order_relaxed)));
+    const std::uint64_t lowest = (word + 1) * kWord - free;
+    const std::uint64_t first = ((origin + lowest + alignment - 1) & ~(alignment - 1)) - origin;
+    if (first >= (word + 1) * kWord || count > pages() - first || !claim_run(first, count))
+        return std::nullopt;
+    return first;
+}
+
 std::optional<std::uint64_t> PageBits::claim(std::uint64_t count, std::uint64_t alignment,
                                              std::uint64_t origin) noexcept {
-    // Within a word, where most find their place.
-    const auto search = [&](std::uint64_t word, std::uint64_t end) -> std::optional<std::uint64_t> {
-        for (; word < end; ++word)
-            if (const auto found = claim_in(word, count, positions(origin / kWord + word, alignment))) {
-                if (count == 1) start_.store(word, std::memory_order_relaxed);
-                return found;
-            }
-        return std::nullopt;
-    };
-    if (count <= kWord) {
-        const std::uint64_t start = start_.load(std::memory_order_relaxed);
-        if (const auto found = search(start, words_count_)) return found;
-        if (const auto found = search(0, start)) return found;
-    }
-    // From the free end of a word into the next ones.
-    for (std::uint64_t word = 0; word < words_count_; ++word) {
-        const auto free =
-            static_cast<unsigned>(std::countl_zero(words_[word].load(std::memory_order_relaxed)));
-        const std::uint64_t lowest = (word + 1) * kWord - free;
-        const std::uint64_t first = ((origin + lowest + alignment - 1) & ~(alignment - 1)) - origin;
-        if (first >= (word + 1) * kWord || count > pages() - first) continue;
-        if (claim_run(first, count)) return first;
+    auto& start = start_of(count);
+    const std::uint64_t begin = start.load(std::memory_order_relaxed);
+    for (std::uint64_t i = 0; i < words_count_; ++i) {
+        const std::uint64_t word = begin + i < words_count_ ? begin + i : begin + i - words_count_;
+        if (const auto found = claim_from(word, count, alignment, origin)) {
+            if (word != begin) start.store(word, std::memory_order_relaxed);
+            return found;
+        }
     }
     return std::nullopt;
 }
 
 void PageBits::give_back(std::uint64_t first, std::uint64_t count) noexcept {
-    if (first / kWord < start_.load(std::memory_order_relaxed))
-        start_.store(first / kWord, std::memory_order_relaxed);
+    // As many fit there again.
+    auto& start = start_of(count);
+    if (start.load(std::memory_order_relaxed) != first / kWord)
+        start.store(first / kWord, std::memory_order_relaxed);
     while (count > 0) {
         const std::uint64_t here = std::min(count, kWord - first % kWord);
         words_[first / kWord].fetch_and(~(low_bits(here) << first % kWord), std::memory_order_acq_rel);

@@ -8,6 +8,7 @@
 // Threads: any.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -32,13 +33,17 @@ public:
     void give_back(std::uint64_t first, std::uint64_t count) noexcept;
 
 private:
+    std::atomic<std::uint64_t>& start_of(std::uint64_t count) noexcept;
+    std::optional<std::uint64_t> claim_from(std::uint64_t word, std::uint64_t count, std::uint64_t alignment,
+                                            std::uint64_t origin) noexcept;
     std::optional<std::uint64_t> claim_in(std::uint64_t word, std::uint64_t count,
                                           std::uint64_t allowed) noexcept;
     bool claim_run(std::uint64_t first, std::uint64_t count) noexcept;
 
     std::uint64_t words_count_;
     std::unique_ptr<std::atomic<std::uint64_t>[]> words_;
-    std::atomic<std::uint64_t> start_ = 0;  // a word before which there is little
+    // By the logarithm of how many pages: the word in which so many were found, or given back, last.
+    std::array<std::atomic<std::uint64_t>, 16> starts_{};
 };
 
 }  // namespace iommufd::inline v0_1::dma
