@@ -52,23 +52,24 @@ public:
     bool is_sound() const noexcept;
 
 private:
-    static constexpr unsigned kMost = 32;     // entries of a node
-    static constexpr unsigned kFewest = 12;   // but of the root
-    static constexpr unsigned kMerged = 26;   // of two nodes that become one: away from both limits
+    static constexpr unsigned kMost = 32;    // entries of a node
+    static constexpr unsigned kFewest = 12;  // but of the root
+    static constexpr unsigned kMerged = 26;  // of two nodes that become one: away from both limits
     static constexpr unsigned kHeight = 12;  // more ranges than there is memory for
 
     struct Node {
         std::uint32_t count;
         std::uint64_t first[kMost];  // of the range, or of the lowest one below
         std::uint64_t span[kMost];   // its length - 1, or that of the longest one below
-        Node* child[kMost];          // not of a leaf; of a node that is not in use the first links to the next one
+        Node* child[kMost];  // not of a leaf; of a node that is not in use the first links to the next one
 
         // How many entries begin at or before the address.
         unsigned rank(std::uint64_t address) const noexcept;
         // The first entry from `from` on with such a span; none: not less than count.
         unsigned fitting(unsigned from, std::uint64_t least) const noexcept;
         std::uint64_t longest() const noexcept;
-        void insert(unsigned at, std::uint64_t first_address, std::uint64_t length_less_1, Node* below) noexcept;
+        void insert(unsigned at, std::uint64_t first_address, std::uint64_t length_less_1,
+                    Node* below) noexcept;
         void erase(unsigned at, bool is_leaf) noexcept;
         // Entries [from, count) become the first ones of `to`, or the last ones.
         void move_tail_before(unsigned from, Node& to) noexcept;
@@ -84,7 +85,7 @@ private:
             unsigned index;
         };
         Step steps[kHeight];
-        unsigned leaf = 0;  // the number of the last step
+        unsigned leaf = 0;        // the number of the last step
         bool before_all = false;  // the address lies before the first entry of the leaf
 
         Node& node() const noexcept { return *steps[leaf].node; }
@@ -111,8 +112,8 @@ private:
     unsigned height_ = 0;  // steps from the root to a leaf
     std::size_t size_ = 0;
     std::vector<std::unique_ptr<Node[]>> slabs_;
-    std::size_t nodes_ = 0;  // in all slabs
-    std::size_t fresh_ = 0;  // of the newest slab, those that were used
+    std::size_t nodes_ = 0;   // in all slabs
+    std::size_t fresh_ = 0;   // of the newest slab, those that were used
     std::size_t newest_ = 0;  // how many it has
     Node* unused_ = nullptr;
     mutable std::optional<Path> found_;  // by the last find(): what is removed next, most often

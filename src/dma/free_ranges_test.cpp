@@ -65,7 +65,8 @@ public:
         else
             ranges[first] = last;
     }
-    void remove(std::map<std::uint64_t, std::uint64_t>::iterator where, std::uint64_t first, std::uint64_t last) {
+    void remove(std::map<std::uint64_t, std::uint64_t>::iterator where, std::uint64_t first,
+                std::uint64_t last) {
         const auto [begin, end] = *where;
         ranges.erase(where);
         if (begin < first) ranges[begin] = first - 1;
@@ -98,8 +99,11 @@ TEST(FreeRangesTest, AgreesWithAnOrderedMapWhileItGrowsAndShrinks) {
             if (step % 8 == 0) ASSERT_EQ(found, reference.find(from, length - 1)) << step;
             if (!found) continue;
             // Its begin, its end, or its middle.
-            const std::uint64_t most = std::min<std::uint64_t>(found->last - found->first - (length - 1), 1 << 14);
-            const std::uint64_t start = random() % 3 == 0 ? 0 : random() % 2 == 0 ? most : random() % (most + 1);
+            const std::uint64_t most =
+                std::min<std::uint64_t>(found->last - found->first - (length - 1), 1 << 14);
+            const std::uint64_t start = random() % 3 == 0   ? 0
+                                        : random() % 2 == 0 ? most
+                                                            : random() % (most + 1);
             const Range part = *Range::of(found->first + start, length);
             ASSERT_TRUE(ranges.remove(part));
             ASSERT_FALSE(ranges.overlaps(part));

@@ -40,13 +40,13 @@ struct Interval {
     std::uint64_t owner;       // the ticket of the live Mapping that owns it; 0: the space
     std::uint64_t generation;  // counts reservations: what came before an attach, and what after
     Phase phase;
-    Phase then = Phase::stuck;     // after a failure to unmap it
-    bool holds_iovas = false;      // and gives them back when it goes
-    bool is_cut = false;           // its ends may lie within what readers see as one block
-    bool unreached = false;        // a dma-buf that a sink did without
-    bool abandoned = false;        // nobody's any more: whoever changes the space next unmaps it
-    std::optional<Error> failure;  // why it could not be unmapped
-    Interval* next = nullptr;      // of those that are on their way out together
+    Phase then = Phase::stuck;       // after a failure to unmap it
+    bool holds_iovas = false;        // and gives them back when it goes
+    bool is_cut = false;             // its ends may lie within what readers see as one block
+    bool unreached = false;          // a dma-buf that a sink did without
+    bool abandoned = false;          // nobody's any more: whoever changes the space next unmaps it
+    std::optional<Error> failure;    // why it could not be unmapped
+    Interval* next = nullptr;        // of those that are on their way out together
     std::uint64_t guard_before = 0;  // bytes that are its own too, and unmapped
     std::uint64_t guard_after = 0;
 

@@ -13,7 +13,9 @@ constexpr std::uint64_t kPages[] = {1_GiB, 2_MiB};
 constexpr unsigned kSmallest = 12;  // as a power of two: the least that is kept apart
 
 // a + b, or all there is.
-constexpr std::uint64_t sum(std::uint64_t a, std::uint64_t b) { return a + b < a ? ~std::uint64_t{0} : a + b; }
+constexpr std::uint64_t sum(std::uint64_t a, std::uint64_t b) {
+    return a + b < a ? ~std::uint64_t{0} : a + b;
+}
 
 // The first address at or after `from` that is congruent to `address` modulo a power of two; nothing past 2^64.
 constexpr std::optional<Iova> congruent(Iova from, std::uint64_t address, std::uint64_t modulus) {
@@ -76,7 +78,8 @@ void IovaAllocator::give_back(Range range) noexcept {
 bool IovaAllocator::is_taken(Range range) const noexcept {
     for (unsigned size = 0; size < kSizes; ++size)
         for (unsigned i = 0; i < recent_[size].count; ++i)
-            if (Range::of(recent_[size].iovas[i], std::uint64_t{1} << (size + kSmallest))->overlaps(range)) return false;
+            if (Range::of(recent_[size].iovas[i], std::uint64_t{1} << (size + kSmallest))->overlaps(range))
+                return false;
     return !free_.overlaps(range);
 }
 
@@ -120,7 +123,8 @@ std::optional<Range> IovaAllocator::first_fit(const Wanted& wanted, std::uint64_
         const Iova lowest = std::max(within.first, Iova{sum(hole->first.value, wanted.guard)});
         const Iova end = std::min(within.last, hole->last - std::min(wanted.guard, hole->last.value));
         if (const auto first = congruent(lowest, wanted.address, modulus))
-            if (const auto found = Range::of(*first, wanted.length); found && found->last <= end) return found;
+            if (const auto found = Range::of(*first, wanted.length); found && found->last <= end)
+                return found;
         if (hole->last >= within.last) return std::nullopt;
         from = hole->last + 1;
     }

@@ -33,7 +33,7 @@ public:
         // The IOVA is congruent to it modulo the alignment, and, where that can be had, modulo the largest I/O page
         // (1 GiB, 2 MiB) that fits into the length: so that the IOMMU can use it.
         std::uint64_t address = 0;
-        std::uint64_t guard = 0;             // so many bytes before and after are free too
+        std::uint64_t guard = 0;       // so many bytes before and after are free too
         Iova last{~std::uint64_t{0}};  // nothing beyond
     };
 
@@ -70,8 +70,8 @@ private:
     std::optional<Range> again(const Wanted& wanted) noexcept;
     std::optional<Range> choose(const Wanted& wanted) const noexcept;
     std::optional<Range> first_fit(const Wanted& wanted, std::uint64_t modulus) const noexcept;
-    std::optional<Range> first_fit(const Wanted& wanted, std::uint64_t modulus, Range within,
-                                   bool try_all, bool& left_out) const noexcept;
+    std::optional<Range> first_fit(const Wanted& wanted, std::uint64_t modulus, Range within, bool try_all,
+                                   bool& left_out) const noexcept;
 
     Recent recent_[kSizes];
     FreeRanges free_;

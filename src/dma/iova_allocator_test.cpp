@@ -54,7 +54,8 @@ TEST_F(IovaAllocatorTest, ChoosesTheLowestFreeRangeThatIsAllowedAndNeverZero) {
 TEST_F(IovaAllocatorTest, WhatWasGivenBackGoesOutAgainAtOnceOrTogetherWithItsNeighbours) {
     allocator_.allow({range(0x1000, 0x4fff)});
     for (int i = 0; i < 4; ++i) ASSERT_TRUE(alloc({.length = kPage, .alignment = kPage}));
-    for (const std::uint64_t iova : {0x1000UL, 0x2000UL, 0x4000UL}) allocator_.give_back(*Range::of(Iova{iova}, kPage));
+    for (const std::uint64_t iova : {0x1000UL, 0x2000UL, 0x4000UL})
+        allocator_.give_back(*Range::of(Iova{iova}, kPage));
     EXPECT_EQ(first({.length = kPage, .alignment = kPage}), Iova{0x4000});
     allocator_.give_back(range(0x4000, 0x4fff));
     EXPECT_EQ(first({.length = kPage, .alignment = 2 * kPage, .last = Iova{0x3fff}}), Iova{0x2000});
@@ -68,11 +69,14 @@ TEST_F(IovaAllocatorTest, IsCongruentToTheAddressModuloTheLargestPageThatFits) {
     allocator_.allow({range(0, (1ULL << 47) - 1)});
     const std::uint64_t address = 0x7f1234567000;
     EXPECT_EQ(first({.length = 2_MiB - kPage, .alignment = kPage, .address = address}), Iova{0x1000});
-    EXPECT_EQ(first({.length = 2_MiB, .alignment = kPage, .address = address})->value % 2_MiB, address % 2_MiB);
-    EXPECT_EQ(first({.length = 1_GiB, .alignment = kPage, .address = address})->value % 1_GiB, address % 1_GiB);
+    EXPECT_EQ(first({.length = 2_MiB, .alignment = kPage, .address = address})->value % 2_MiB,
+              address % 2_MiB);
+    EXPECT_EQ(first({.length = 1_GiB, .alignment = kPage, .address = address})->value % 1_GiB,
+              address % 1_GiB);
     // Where there is no room for that, for the smaller page.
     allocator_.allow({range(8_GiB, 8_GiB + 64_MiB - 1)});
-    EXPECT_EQ(first({.length = 48_MiB, .alignment = kPage, .address = address})->value, 8_GiB + address % 2_MiB);
+    EXPECT_EQ(first({.length = 48_MiB, .alignment = kPage, .address = address})->value,
+              8_GiB + address % 2_MiB);
     EXPECT_EQ(first({.length = 4_MiB, .alignment = 4_MiB})->value, 8_GiB + 52_MiB);
     EXPECT_FALSE(first({.length = 16_MiB, .alignment = kPage, .address = address}));
 }
@@ -86,7 +90,8 @@ TEST_F(IovaAllocatorTest, WhatIsTakenStaysTakenWhileWhatIsAllowedNarrowsAndWiden
     EXPECT_FALSE(choose({.length = 1_GiB, .alignment = 1_GiB}));
     allocator_.give_back(range(2_GiB, 2_GiB + 0xfff));
     EXPECT_FALSE(allocator_.take(low));
-    EXPECT_TRUE(allocator_.take(range(2_GiB, 2_GiB + 0xfff))) << "taking asks for what is free, not for what is allowed";
+    EXPECT_TRUE(allocator_.take(range(2_GiB, 2_GiB + 0xfff)))
+        << "taking asks for what is free, not for what is allowed";
     allocator_.allow({range(0, (1ULL << 32) - 1)});
     EXPECT_EQ(choose({.length = 1_GiB, .alignment = 1_GiB})->first, Iova{1_GiB});
     EXPECT_EQ(choose({.length = 2_GiB, .alignment = 1_MiB}), std::nullopt);
@@ -111,7 +116,8 @@ TEST_F(IovaAllocatorTest, ManyHolesThatAreLargeEnoughButMisalignedHideNoneThatFi
     constexpr std::uint64_t kHoles = 3 * IovaAllocator::kMisfits;
     allocator_.reserve(kHoles + 2);
     // Holes of 2 MiB that begin 4 KiB too late; then the rest of the addresses; then none of that, but one hole that fits exactly.
-    for (std::uint64_t i = 0; i < kHoles; ++i) ASSERT_TRUE(allocator_.take(*Range::of(Iova{i * 4_MiB}, 2_MiB + kPage)));
+    for (std::uint64_t i = 0; i < kHoles; ++i)
+        ASSERT_TRUE(allocator_.take(*Range::of(Iova{i * 4_MiB}, 2_MiB + kPage)));
     const IovaAllocator::Wanted wanted{.length = 2_MiB - kPage, .alignment = 2_MiB};
     EXPECT_EQ(choose(wanted)->first, Iova{kHoles * 4_MiB});
     ASSERT_TRUE(allocator_.take(range(kHoles * 4_MiB, (1ULL << 40) - 1)));

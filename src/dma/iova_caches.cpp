@@ -51,7 +51,8 @@ bool IovaCaches::free(IovaCacheSlot& slot, Range range) noexcept {
     const unsigned size = size_of(range.length());
     if (size >= kIovaCacheSizes || range.length() != length_of(size)) return false;
     const SlotLock lock(slot.mutex);
-    if (!slot.limits || range.length() < slot.limits->alignment || !is_allowed(*slot.limits, range)) return false;
+    if (!slot.limits || range.length() < slot.limits->alignment || !is_allowed(*slot.limits, range))
+        return false;
     auto& stack = slot.stacks[size];
     if (stack.count == 2 * kIovaBundle && !put_bundle(size, stack)) return false;
     stack.iovas[stack.count++] = range.first;

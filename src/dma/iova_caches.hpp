@@ -21,8 +21,8 @@
 
 namespace iommufd::inline v0_1::dma {
 
-constexpr unsigned kIovaCacheSizes = 6;     // 1 to 32 pages
-constexpr unsigned kIovaBundle = 64;        // ranges that go to or from the depot together
+constexpr unsigned kIovaCacheSizes = 6;  // 1 to 32 pages
+constexpr unsigned kIovaBundle = 64;     // ranges that go to or from the depot together
 
 // Held for some instructions, by its cache's thread nearly always: an exchange and a store.
 class IOMMUFD_THREAD_ANNOTATION(capability("mutex")) SlotMutex {

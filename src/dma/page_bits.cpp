@@ -9,7 +9,9 @@ namespace {
 
 constexpr std::uint64_t kAll = ~std::uint64_t{0};
 
-constexpr std::uint64_t low_bits(std::uint64_t count) { return count >= 64 ? kAll : (std::uint64_t{1} << count) - 1; }
+constexpr std::uint64_t low_bits(std::uint64_t count) {
+    return count >= 64 ? kAll : (std::uint64_t{1} << count) - 1;
+}
 
 // Where `count` set bits begin.
 constexpr std::uint64_t runs(std::uint64_t bits, std::uint64_t count) {
@@ -41,8 +43,8 @@ std::optional<std::uint64_t> PageBits::claim_in(std::uint64_t word, std::uint64_
     std::uint64_t taken = words_[word].load(std::memory_order_relaxed);
     while (const std::uint64_t begins = runs(~taken, count) & allowed) {
         const auto first = static_cast<unsigned>(std::countr_zero(begins));
-        if (words_[word].compare_exchange_weak(taken, taken | low_bits(count) << first, std::memory_order_acq_rel,
-                                               std::memory_order_relaxed))
+        if (words_[word].compare_exchange_weak(taken, taken | low_bits(count) << first,
+                                               std::memory_order_acq_rel, std::memory_order_relaxed))
             return word * kWord + first;
     }
     return std::nullopt;
@@ -57,7 +59,8 @@ bool PageBits::claim_run(std::uint64_t first, std::uint64_t count) noexcept {
         auto& word = words_[(first + done) / kWord];
         std::uint64_t taken = word.load(std::memory_order_relaxed);
         while ((taken & wanted) == 0 &&
-               !word.compare_exchange_weak(taken, taken | wanted, std::memory_order_acq_rel, std::memory_order_relaxed)) {
+               !word.compare_exchange_weak(taken, taken | wanted, std::memory_order_acq_rel,
+                                           std::memory_order_relaxed)) {
         }
         if ((taken & wanted) != 0) {
             if (done > 0) give_back(first, done);
@@ -69,18 +72,21 @@ bool PageBits::claim_run(std::uint64_t first, std::uint64_t count) noexcept {
 }
 
 std::atomic<std::uint64_t>& PageBits::start_of(std::uint64_t count) noexcept {
-    return starts_[std::min<std::size_t>(static_cast<std::size_t>(std::bit_width(count - 1)), starts_.size() - 1)];
+    return starts_[std::min<std::size_t>(static_cast<std::size_t>(std::bit_width(count - 1)),
+                                         starts_.size() - 1)];
 }
 
 // Within the word, or from its free end into the next ones.
-std::optional<std::uint64_t> PageBits::claim_from(std::uint64_t word, std::uint64_t count, std::uint64_t alignment,
-                                                  std::uint64_t origin) noexcept {
+std::optional<std::uint64_t> PageBits::claim_from(std::uint64_t word, std::uint64_t count,
+                                                  std::uint64_t alignment, std::uint64_t origin) noexcept {
     if (count <= kWord)
-        if (const auto found = claim_in(word, count, positions(origin / kWord + word, alignment))) return found;
+        if (const auto found = claim_in(word, count, positions(origin / kWord + word, alignment)))
+            return found;
     const auto free = static_cast<unsigned>(std::countl_zero(words_[word].load(std::memory_order_relaxed)));
     const std::uint64_t lowest = (word + 1) * kWord - free;
     const std::uint64_t first = ((origin + lowest + alignment - 1) & ~(alignment - 1)) - origin;
-    if (first >= (word + 1) * kWord || count > pages() - first || !claim_run(first, count)) return std::nullopt;
+    if (first >= (word + 1) * kWord || count > pages() - first || !claim_run(first, count))
+        return std::nullopt;
     return first;
 }
 
@@ -101,7 +107,8 @@ std::optional<std::uint64_t> PageBits::claim(std::uint64_t count, std::uint64_t 
 void PageBits::give_back(std::uint64_t first, std::uint64_t count) noexcept {
     // As many fit there again.
     auto& start = start_of(count);
-    if (start.load(std::memory_order_relaxed) != first / kWord) start.store(first / kWord, std::memory_order_relaxed);
+    if (start.load(std::memory_order_relaxed) != first / kWord)
+        start.store(first / kWord, std::memory_order_relaxed);
     while (count > 0) {
         const std::uint64_t here = std::min(count, kWord - first % kWord);
         words_[first / kWord].fetch_and(~(low_bits(here) << first % kWord), std::memory_order_acq_rel);

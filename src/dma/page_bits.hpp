@@ -28,14 +28,16 @@ public:
 
     // `count` pages side by side, the number of the first plus `origin` being a multiple of `alignment`, a power of two; `origin` is a
     // multiple of kWord. Returns its number.
-    std::optional<std::uint64_t> claim(std::uint64_t count, std::uint64_t alignment, std::uint64_t origin) noexcept;
+    std::optional<std::uint64_t> claim(std::uint64_t count, std::uint64_t alignment,
+                                       std::uint64_t origin) noexcept;
     void give_back(std::uint64_t first, std::uint64_t count) noexcept;
 
 private:
     std::atomic<std::uint64_t>& start_of(std::uint64_t count) noexcept;
     std::optional<std::uint64_t> claim_from(std::uint64_t word, std::uint64_t count, std::uint64_t alignment,
                                             std::uint64_t origin) noexcept;
-    std::optional<std::uint64_t> claim_in(std::uint64_t word, std::uint64_t count, std::uint64_t allowed) noexcept;
+    std::optional<std::uint64_t> claim_in(std::uint64_t word, std::uint64_t count,
+                                          std::uint64_t allowed) noexcept;
     bool claim_run(std::uint64_t first, std::uint64_t count) noexcept;
 
     std::uint64_t words_count_;

@@ -109,7 +109,8 @@ std::byte* PoolState::take_slot(std::uint64_t page, unsigned size) noexcept {
     while (has_free(word, size)) {
         const auto slot = static_cast<unsigned>(std::countr_one(word));
         const std::uint64_t taken = word | std::uint64_t{1} << slot;
-        if (!slots_[page].compare_exchange_weak(word, taken, std::memory_order_acq_rel, std::memory_order_relaxed))
+        if (!slots_[page].compare_exchange_weak(word, taken, std::memory_order_acq_rel,
+                                                std::memory_order_relaxed))
             continue;
         if (!has_free(taken, size)) clear_open(page, size);
         return address(page) + (kSmallest << size) * slot;
@@ -117,11 +118,13 @@ std::byte* PoolState::take_slot(std::uint64_t page, unsigned size) noexcept {
     return nullptr;
 }
 
-std::byte* PoolState::search_slot(std::uint64_t from, unsigned size, std::atomic<std::uint64_t>& current) noexcept {
+std::byte* PoolState::search_slot(std::uint64_t from, unsigned size,
+                                  std::atomic<std::uint64_t>& current) noexcept {
     const std::uint64_t words = pages_.pages() / 64;
     for (std::uint64_t i = 0; i < words; ++i) {
         const std::uint64_t word = (from / 64 + i) % words;
-        for (std::uint64_t bits = open_[size][word].load(std::memory_order_acquire); bits != 0; bits &= bits - 1) {
+        for (std::uint64_t bits = open_[size][word].load(std::memory_order_acquire); bits != 0;
+             bits &= bits - 1) {
             const std::uint64_t page = word * 64 + static_cast<unsigned>(std::countr_zero(bits));
             if (std::byte* const slot = take_slot(page, size)) {
                 current.store(page, std::memory_order_relaxed);
@@ -150,7 +153,8 @@ void PoolState::clear_open(std::uint64_t page, unsigned size) noexcept {
 // False: a slot of it is taken again, or it is no page of that size any more.
 bool PoolState::close(std::uint64_t page, unsigned size) noexcept {
     std::uint64_t word = empty_word(size);
-    if (!slots_[page].compare_exchange_strong(word, kClosed, std::memory_order_acq_rel, std::memory_order_relaxed))
+    if (!slots_[page].compare_exchange_strong(word, kClosed, std::memory_order_acq_rel,
+                                              std::memory_order_relaxed))
         return false;
     clear_open(page, size);
     pages_.give_back(page, 1);
@@ -162,7 +166,8 @@ bool PoolState::trim() noexcept {
     bool any = false;
     for (unsigned size = 0; size < kSizes; ++size)
         for (std::uint64_t word = 0; word < pages_.pages() / 64; ++word)
-            for (std::uint64_t bits = open_[size][word].load(std::memory_order_acquire); bits != 0; bits &= bits - 1)
+            for (std::uint64_t bits = open_[size][word].load(std::memory_order_acquire); bits != 0;
+                 bits &= bits - 1)
                 any |= close(word * 64 + static_cast<unsigned>(std::countr_zero(bits)), size);
     return any;
 }
@@ -172,7 +177,9 @@ Result<Pool> Pool::create(const Space& space, std::uint64_t size) {
 }
 
 Result<Pool> Pool::create(const Space& space, std::uint64_t size, Memory::Options memory, MapOptions map) {
-    return Memory::memfd(size, std::move(memory)).and_then([&](const Memory& made) { return over(space, made, map); });
+    return Memory::memfd(size, std::move(memory)).and_then([&](const Memory& made) {
+        return over(space, made, map);
+    });
 }
 
 Result<Pool> Pool::over(const Space& space, const Memory& memory, MapOptions map) {
@@ -188,7 +195,8 @@ Result<Pool> Pool::over(const Space& space, const Memory& memory, MapOptions map
     });
 }
 
-Pool::Pool(std::shared_ptr<PoolState> state) noexcept : state_(std::move(state)), to_iova_(state_->to_iova()) {}
+Pool::Pool(std::shared_ptr<PoolState> state) noexcept
+    : state_(std::move(state)), to_iova_(state_->to_iova()) {}
 Pool::Pool(Pool&&) noexcept = default;
 Pool& Pool::operator=(Pool&&) noexcept = default;
 Pool::~Pool() = default;

@@ -65,7 +65,8 @@ private:
     const Memory memory_;
     const Mapping mapping_;
     const std::uint64_t to_iova_;
-    const std::uint64_t origin_;  // the number of the IOVA page that is page 0 here: a multiple of PageBits::kWord
+    const std::uint64_t
+        origin_;  // the number of the IOVA page that is page 0 here: a multiple of PageBits::kWord
     PageBits pages_;
     std::unique_ptr<std::atomic<std::uint64_t>[]> slots_;  // a word for each page
     std::unique_ptr<std::atomic<std::uint64_t>[]> open_[kSizes];

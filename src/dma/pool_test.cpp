@@ -37,7 +37,8 @@ TEST_F(PoolTest, ABufferKnowsItsAddressOnBothSidesByArithmetic) {
     for (const std::uint64_t size : {1ULL, 64ULL, 100ULL, 2048ULL, 5000ULL, 300000ULL}) {
         const Buffer buffer = pool.alloc(size).value();
         EXPECT_EQ(buffer.size(), size);
-        EXPECT_EQ(buffer.data() - pool.bytes().data(), static_cast<std::ptrdiff_t>(buffer.iova() - pool.range().first));
+        EXPECT_EQ(buffer.data() - pool.bytes().data(),
+                  static_cast<std::ptrdiff_t>(buffer.iova() - pool.range().first));
         EXPECT_TRUE(pool.range().contains(*Range::of(buffer.iova(), size)));
         EXPECT_EQ(pool.iova_of(buffer.data() + size - 1), buffer.iova() + (size - 1));
         EXPECT_EQ(pool.pointer_of(buffer.iova()), buffer.data());
@@ -125,7 +126,8 @@ TEST_F(PoolTest, ItsMappingStaysAsLongAsOneOfItsBuffers) {
 TEST_F(PoolTest, IsMadeOfAnyMemoryThatHasAnAddress) {
     const Pool anonymous = Pool::over(space_, Memory::anonymous(2_MiB).value()).value();
     EXPECT_TRUE(is_whole(anonymous));
-    const Pool huge = Pool::create(space_, 4_MiB, {.label = "huge", .huge_pages = Memory::HugePages::transparent}).value();
+    const Pool huge =
+        Pool::create(space_, 4_MiB, {.label = "huge", .huge_pages = Memory::HugePages::transparent}).value();
     EXPECT_EQ(huge.memory().label(), "huge");
     EXPECT_EQ(huge.alloc(2_MiB, 2_MiB)->iova().value % 2_MiB, 0U);
     EXPECT_TRUE(is_whole(huge));

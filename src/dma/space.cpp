@@ -145,7 +145,9 @@ Result<std::uint64_t> Space::unmap(Range range, UnmapOptions options) const {
 }
 
 Result<Reservation> Space::reserve(Range range, std::string label) const {
-    return state_->reserve(range, std::move(label)).transform([&](Range taken) { return Reservation(state_, taken); });
+    return state_->reserve(range, std::move(label)).transform([&](Range taken) {
+        return Reservation(state_, taken);
+    });
 }
 
 Result<Reservation> Space::reserve(std::uint64_t length, ReserveOptions options) const {

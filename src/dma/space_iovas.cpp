@@ -28,7 +28,8 @@ IovaAllocator& SpaceState::iovas() {
         iovas_ = std::move(made);
     }
     if (iova_company_ != together.number) {
-        auto limits = std::make_shared<const Limits>(Limits{.ranges = together.ranges, .alignment = together.alignment});
+        auto limits = std::make_shared<const Limits>(
+            Limits{.ranges = together.ranges, .alignment = together.alignment});
         iovas_->allow(limits->ranges);
         iova_limits_ = std::move(limits);
         iova_company_ = together.number;
@@ -74,7 +75,8 @@ void SpaceState::change_company() noexcept {
 
 Result<void> SpaceState::check_iova_options(const MapOptions& options) const {
     const auto refuse = [&](std::string cause, std::string next_step) {
-        return Error::refused(EINVAL, compose("cannot map in '", id_, "'"), std::move(cause), std::move(next_step));
+        return Error::refused(EINVAL, compose("cannot map in '", id_, "'"), std::move(cause),
+                              std::move(next_step));
     };
     if (options.guard != 0 && options.iova)
         return refuse("a guard is for an IOVA that the space chooses",
@@ -118,7 +120,8 @@ std::string SpaceState::occupant(Range range) {
             return compose("it overlaps ", text(reserved.range), ", reserved as '", reserved.label, "'");
     for (const auto& [first, interval] : intervals_.all()) {
         if (!interval.holds_iovas || !interval.with_guards().overlaps(range)) continue;
-        return compose("it overlaps ", interval.range.overlaps(range) ? "" : "the guard of ", interval.describe());
+        return compose("it overlaps ", interval.range.overlaps(range) ? "" : "the guard of ",
+                       interval.describe());
     }
     return "it overlaps what an IovaCache gave out";
 }
@@ -131,8 +134,8 @@ Result<Range> SpaceState::reserve(Range range, std::string label) {
         const sys::Lock lock(mutex_);
         iovas().reserve(taken() + 1);
         if (!take(range))
-            return Error::refused(EEXIST, compose("cannot reserve ", text(range), " in '", id_, "'"), occupant(range),
-                                  "unmap or release that first, or reserve another range");
+            return Error::refused(EEXIST, compose("cannot reserve ", text(range), " in '", id_, "'"),
+                                  occupant(range), "unmap or release that first, or reserve another range");
         reservations_.merge(one);
         return range;
     });
@@ -220,7 +223,8 @@ std::optional<Range> SpaceState::refill(IovaCacheSlot& slot, std::uint64_t lengt
         cached_ += chosen ? 1 : 0;
         return chosen;
     }
-    const IovaAllocator::Wanted wanted{.length = caches_.length_of(size), .alignment = caches_.length_of(size)};
+    const IovaAllocator::Wanted wanted{.length = caches_.length_of(size),
+                                       .alignment = caches_.length_of(size)};
     iovas.reserve(taken() + kRefill);
     Range ranges[kRefill];
     std::size_t count = 0;
@@ -295,7 +299,9 @@ IovaCache::~IovaCache() {
     if (state_) state_->forget_iova_cache(slot_);
 }
 
-std::optional<Range> IovaCache::alloc(std::uint64_t length) noexcept { return state_->alloc_iovas(*slot_, length); }
+std::optional<Range> IovaCache::alloc(std::uint64_t length) noexcept {
+    return state_->alloc_iovas(*slot_, length);
+}
 void IovaCache::free(Range range) noexcept { state_->free_iovas(*slot_, range); }
 
 }  // namespace iommufd::inline v0_1::dma

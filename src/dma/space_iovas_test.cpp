@@ -88,7 +88,8 @@ TEST_F(SpaceIovasTest, WithinAReservationItsHolderMapsAndNobodyElse) {
 
 TEST_F(SpaceIovasTest, WhatIsMappedInAReservationThatGoesKeepsItsIovasAndTheRestIsFree) {
     auto window = std::optional(space_.reserve(range(Iova{0x1000}, 1_MiB + 2 * kPage)).value());
-    auto mapping = std::optional(space_.map(memory_, {.iova = Iova{0x2000}, .granule = kPage, .within = *window}).value());
+    auto mapping = std::optional(
+        space_.map(memory_, {.iova = Iova{0x2000}, .granule = kPage, .within = *window}).value());
     window.reset();
     EXPECT_EQ(space_.reserve(range(Iova{0x1000}, 1_MiB + 2 * kPage)).error().code(), EEXIST);
     EXPECT_TRUE(space_.reserve(range(Iova{0x1000}, kPage)));
@@ -113,11 +114,13 @@ TEST_F(SpaceIovasTest, AGuardKeepsOthersAwayFromAChosenRangeOnBothSides) {
     EXPECT_THAT(refused.error().text(), HasSubstr("it overlaps the guard of 0x2000+0x1000 ('ram')"));
     EXPECT_EQ(space_.map(memory_, {.iova = kBase, .guard = kPage}).error().code(), EINVAL);
     EXPECT_EQ(space_.map(memory_, {.length = kPage, .guard = ~0ULL}).error().code(), ENOSPC);
-    EXPECT_EQ(space_.map(memory_, {.length = kPage, .guard = 1}).value().iova(), Iova{0x7000}) << "a whole page";
+    EXPECT_EQ(space_.map(memory_, {.length = kPage, .guard = 1}).value().iova(), Iova{0x7000})
+        << "a whole page";
 }
 
 TEST_F(SpaceIovasTest, AGuardGoesWithTheEndThatItIsAt) {
-    auto mapping = std::optional(space_.map(memory_, {.length = 4 * kPage, .granule = kPage, .guard = kPage}).value());
+    auto mapping =
+        std::optional(space_.map(memory_, {.length = 4 * kPage, .granule = kPage, .guard = kPage}).value());
     ASSERT_EQ(mapping->iova(), Iova{0x1000});
     std::move(*mapping).leave();
     ASSERT_TRUE(space_.unmap(range(Iova{0x2000}, 2 * kPage)));
@@ -146,7 +149,8 @@ TEST_F(SpaceIovasTest, ACacheGivesOutWhatNobodyElseHasUntilItIsFreed) {
         ASSERT_TRUE(got);
         ASSERT_GE(got->length(), kPage * (1 + i % 40));
         if (got->length() <= 32 * kPage) ASSERT_EQ(got->first.value % got->length(), 0U);
-        for (std::uint64_t at = got->first.value; at < got->last.value; at += kPage) ASSERT_TRUE(pages.insert(at).second);
+        for (std::uint64_t at = got->first.value; at < got->last.value; at += kPage)
+            ASSERT_TRUE(pages.insert(at).second);
         ranges.push_back(*got);
         const Mapping chosen = space_.map(memory_, {.length = kPage}).value();
         ASSERT_FALSE(pages.contains(chosen.iova().value));
@@ -162,10 +166,12 @@ TEST_F(SpaceIovasTest, ACacheGivesOutWhatNobodyElseHasUntilItIsFreed) {
 TEST_F(SpaceIovasTest, WhatACacheGaveOutIsMappedWithIt) {
     auto cache = space_.iova_cache().value();
     const Range got = *cache.alloc(2 * kPage);
-    EXPECT_THAT(space_.map(memory_, {.iova = got.first, .length = kPage}).error().text(), HasSubstr("IovaCache gave out"));
+    EXPECT_THAT(space_.map(memory_, {.iova = got.first, .length = kPage}).error().text(),
+                HasSubstr("IovaCache gave out"));
     EXPECT_EQ(space_.map(memory_, {.iova = kBase, .length = kPage, .within = cache}).error().code(), EINVAL);
     {
-        const Mapping mapping = space_.map(memory_, {.iova = got.first, .length = 2 * kPage, .within = cache}).value();
+        const Mapping mapping =
+            space_.map(memory_, {.iova = got.first, .length = 2 * kPage, .within = cache}).value();
         // Freed while it is mapped: at the latest when it would go to the space.
         space_.iova_cache().value().free(got);
         ASSERT_EQ(reported_.size(), 1U);
@@ -296,7 +302,8 @@ Result<void> take_and_give_back(const Space& space, const Memory& memory) {
     for (const auto& got : ranges)
         if (got) cache->free(*got);
     for (int i = 0; i < 2; ++i)
-        if (auto unmapped = space.unmap(range(iova + static_cast<unsigned>(i * 2) * 8 * kPage, 8 * kPage)); !unmapped)
+        if (auto unmapped = space.unmap(range(iova + static_cast<unsigned>(i * 2) * 8 * kPage, 8 * kPage));
+            !unmapped)
             return unmapped.error();
     return space.unmap(range(iova, 64 * kPage)).transform([](std::uint64_t) {});
 }
@@ -310,7 +317,8 @@ TEST_F(SpaceIovasTest, WithoutMemoryNothingIsTakenAndNothingLost) {
         // Books with something in them.
         std::vector<Mapping> others;
         for (std::uint64_t i = 0; i < 100; ++i)
-            others.push_back(space.map(memory_, {.iova = Iova{10_MiB + i * 2 * kPage}, .length = kPage}).value());
+            others.push_back(
+                space.map(memory_, {.iova = Iova{10_MiB + i * 2 * kPage}, .length = kPage}).value());
         int code = 0;
         {
             const AllocationFaults::Armed armed(n);

@@ -35,7 +35,10 @@ public:
     class IOMMUFD_EXPORT Buffer {
     public:
         Buffer(Buffer&& other) noexcept
-            : state_(std::move(other.state_)), data_(other.data_), size_(other.size_), capacity_(other.capacity_) {}
+            : state_(std::move(other.state_)),
+              data_(other.data_),
+              size_(other.size_),
+              capacity_(other.capacity_) {}
         Buffer& operator=(Buffer&& other) noexcept {
             std::swap(state_, other.state_);
             std::swap(data_, other.data_);
@@ -67,7 +70,8 @@ public:
 
     // A memfd of `size` bytes, rounded up to whole pages, and where it is mapped. Errors: Memory::memfd's and Space::map's.
     static Result<Pool> create(const Space& space, std::uint64_t size);
-    static Result<Pool> create(const Space& space, std::uint64_t size, Memory::Options memory, MapOptions map = {});
+    static Result<Pool> create(const Space& space, std::uint64_t size, Memory::Options memory,
+                               MapOptions map = {});
     // The same of memory that is there already, all of it. EINVAL: a dma-buf, which has no address here.
     static Result<Pool> over(const Space& space, const Memory& memory, MapOptions map = {});
 

@@ -25,7 +25,7 @@ class SpaceState;
 
 struct ReserveOptions {
     std::string label = "reservation";  // named by the refusal of what would lie in it
-    std::uint64_t alignment = 0;        // of its first IOVA, in bytes, a power of two; 0: what every sink demands
+    std::uint64_t alignment = 0;  // of its first IOVA, in bytes, a power of two; 0: what every sink demands
     // What will be mapped there: the IOVA is congruent to it modulo the largest I/O page that fits.
     const void* address = nullptr;
     Iova last{~std::uint64_t{0}};  // it ends here at the latest
