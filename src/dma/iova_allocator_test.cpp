@@ -54,7 +54,7 @@ TEST_F(IovaAllocatorTest, ChoosesTheLowestFreeRangeThatIsAllowedAndNeverZero) {
 TEST_F(IovaAllocatorTest, WhatWasGivenBackGoesOutAgainAtOnceOrTogetherWithItsNeighbours) {
     allocator_.allow({range(0x1000, 0x4fff)});
     for (int i = 0; i < 4; ++i) ASSERT_TRUE(alloc({.length = kPage, .alignment = kPage}));
-    for (const std::uint64_t iova : {0x1000, 0x2000, 0x4000})
+    for (const std::uint64_t iova : {0x1000UL, 0x2000UL, 0x4000UL})
         allocator_.give_back(*Range::of(Iova{iova}, kPage));
     EXPECT_EQ(first({.length = kPage, .alignment = kPage}), Iova{0x4000});
     allocator_.give_back(range(0x4000, 0x4fff));
