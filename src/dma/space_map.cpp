@@ -159,9 +159,10 @@ Result<SpaceState::Mapped> SpaceState::map(const std::shared_ptr<const Memory::N
             auto reserved = intervals_.reserve(std::move(*planned));
             if (!reserved) return reserved.error();
             interval = *reserved;
+            const bool tracks = dirty_ != nullptr;
             if (auto room = guarded(Operation::ioas_map,
                                     [&]() -> Result<void> {
-                                        if (dirty_) readers_->marks().cover(interval->range);
+                                        if (tracks) readers_->marks().cover(interval->range);
                                         return readers_->insert(*interval), Result<void>();
                                     });
                 !room) {
