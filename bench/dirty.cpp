@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <map>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include "iommufd/dma/dirty_runs.hpp"
@@ -114,10 +115,17 @@ const Bitmap& bitmap_of(std::int64_t per_mille) {
     return bitmap;
 }
 
+Seen expected(std::int64_t per_mille) {
+    static std::map<std::int64_t, Seen> all;
+    const auto known = all.find(per_mille);
+    return known != all.end() ? known->second : all[per_mille] = Plain::scan(bitmap_of(per_mille));
+}
+
 template <class Way>
 void runs(benchmark::State& state) {
     const Bitmap& bitmap = bitmap_of(state.range(0));
-    if (Way::scan(bitmap) != Plain::scan(bitmap)) {
+    static std::map<std::int64_t, bool> is_right;
+    if (!std::exchange(is_right[state.range(0)], true) && Way::scan(bitmap) != expected(state.range(0))) {
         std::fputs("not the runs that are there\n", stderr);
         std::exit(1);
     }

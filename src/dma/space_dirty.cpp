@@ -50,9 +50,10 @@ SpaceState::DirtyChoice SpaceState::choose_dirty(std::optional<DirtyFrom> wanted
     if (devices_.empty()) return {DirtyFrom::nowhere, "there is no device"};
     const auto may_be = [&](DirtyFrom from) { return !wanted || *wanted == from; };
     std::string why;
+    const std::span<const Device> devices(devices_);
     const auto have_all = [&](auto&& has, std::string_view what) {
-        const auto without = std::ranges::find_if_not(devices_, has);
-        if (without == devices_.end()) return true;
+        const auto without = std::ranges::find_if_not(devices, has);
+        if (without == devices.end()) return true;
         why += compose(why.empty() ? "" : "; ", without->device->name(), " has no ", what);
         return false;
     };

@@ -104,9 +104,10 @@ public:
     DirtyReading(const DirtyReading&) = delete;
     DirtyReading& operator=(const DirtyReading&) = delete;
 
-    void begin(Range range, const DirtyPlan& plan) IOMMUFD_REQUIRES(space_.mutex_) {
-        reading_ = {.range = range, .plan = &plan, .next = space_.dirty_->readings};
-        space_.dirty_->readings = &reading_;
+    // With the space's mutex.
+    void begin(Range range, const DirtyPlan& plan, DirtyState& state) {
+        reading_ = {.range = range, .plan = &plan, .next = state.readings};
+        state.readings = &reading_;
         begun_ = true;
     }
 
@@ -172,7 +173,7 @@ Result<void> SpaceState::collect_dirty(Range range, const std::shared_ptr<const 
             const sys::Lock lock(mutex_);
             if (!plan) plan = dirty_->plan;
             if (!next_part(*plan, at, range.last, part, covered)) return {};
-            reading.begin(part, *plan);
+            reading.begin(part, *plan, *dirty_);
         }
         if (!covered)
             readers_->marks().mark(part);

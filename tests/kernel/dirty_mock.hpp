@@ -20,8 +20,8 @@ inline int set_dirty(const core::Context& context, HwptId table, Iova iova) {
     command.id = table.value;
     command.dirty = {.flags = 0,
                      .iova = iova.value,
-                     .length = 4096,
-                     .page_size = 4096,
+                     .length = uapi::mock::kPageSize,
+                     .page_size = uapi::mock::kPageSize,
                      .uptr = reinterpret_cast<std::uintptr_t>(&first_bit),
                      .out_nr_dirty = 0};
     return mock_operation(context, command);
