@@ -94,12 +94,10 @@ SpaceImage SpaceState::image(std::vector<Error>& obstacles) const {
     SpaceImage image{.id = id_, .ioas = {}, .tables = {}, .devices = {}, .intervals = {}};
     const sys::Lock lock(mutex_);
     find_obstacles(obstacles);
-    const auto& devices = devices_;
-    const auto shared = [&](const IommuDevice* part) {
-        const auto is_it = [&](const Device& entry) { return entry.device->iommu_device() == part; };
-        return std::ranges::find_if(devices, is_it)->device;
-    };
     for (const Device& entry : devices_) image.devices.push_back(entry.device);
+    const auto shared = [&](const IommuDevice* part) {
+        return *std::ranges::find(image.devices, part, &Attachable::iommu_device);
+    };
     // While an attach or a detach is under way, the tables are in its hands; it is an obstacle anyway.
     if (ioas_ && !changing_) {
         image.ioas = ioas_->ioas().id();
