@@ -21,11 +21,6 @@ bool FileTable::identify(int fd, Identity& identity) {
 int FileTable::install(std::shared_ptr<File> file, const char* name, dev_t device) {
     const int fd = ::memfd_create(name, MFD_CLOEXEC);
     if (fd < 0) return -errno;
-    const int rc = adopt(fd, std::move(file), device);
-    return rc < 0 ? rc : fd;
-}
-
-int FileTable::adopt(int fd, std::shared_ptr<File> file, dev_t device) {
     Identity identity{};
     (void)identify(fd, identity);
     const sys::Lock lock(mutex_);
@@ -35,7 +30,7 @@ int FileTable::adopt(int fd, std::shared_ptr<File> file, dev_t device) {
         (void)::close(fd);
         return -ENOMEM;
     }
-    return 0;
+    return fd;
 }
 
 FileTable::Found FileTable::find(int fd) {

@@ -4,7 +4,6 @@
 #pragma once
 
 #include "model/file_table.hpp"
-#include "model/mappings.hpp"
 #include "model/tree.hpp"
 #include "sys/kernel.hpp"
 
@@ -12,8 +11,7 @@ namespace iommufd::inline v0_1::model {
 
 class ModelKernel final : public sys::Kernel {
 public:
-    ModelKernel(const Tree& tree, FileTable& files, Mappings& mappings)
-        : tree_(tree), files_(files), mappings_(mappings) {}
+    ModelKernel(const Tree& tree, FileTable& files) : tree_(tree), files_(files) {}
 
     int open(const char* path, int flags) override;
     int dup(int fd) override;
@@ -40,7 +38,6 @@ private:
 
     const Tree& tree_;
     FileTable& files_;
-    Mappings& mappings_;
     sys::Kernel& host_ = sys::host_kernel();
 };
 

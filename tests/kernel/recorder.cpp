@@ -8,7 +8,6 @@
 #include <set>
 #include <string>
 
-#include "kernel/kernel_under_test.hpp"
 #include "uapi/commands.hpp"
 #include "uapi/vfio.hpp"
 #include "uapi/vhost.hpp"
@@ -74,7 +73,7 @@ class Printer final : public ::testing::EmptyTestEventListener {
 
 }  // namespace
 
-Recorder::Recorder() : FaultyKernel(kernel_under_test()) {
+Recorder::Recorder() : FaultyKernel(sys::host_kernel()) {
     ::testing::UnitTest::GetInstance()->listeners().Append(new Printer);
 }
 
