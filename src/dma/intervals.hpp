@@ -65,6 +65,8 @@ struct Interval {
     const std::byte* address() const noexcept {
         return memory->is_dma_buf() ? nullptr : memory->data() + offset;
     }
+    // Whether a page table, or a device's log, may tell of writes to it.
+    bool is_written_by_devices() const noexcept { return may_write(access) && !memory->is_dma_buf(); }
     // "0x4000000+0x1000 ('ram')"
     std::string describe() const;
     // The kernel calls that map it: one, or one for each granule or part.

@@ -26,14 +26,14 @@ auto timed(std::uint64_t length, std::atomic<std::int64_t>& sum, Call&& call) {
     return result;
 }
 
+std::string naming(const Piece& piece) { return compose("'", piece.label, "'"); }
+
+}  // namespace
+
 bool has_cap_ipc_lock(sys::Kernel& kernel) {
     const auto process = host::process(kernel);
     return process && process->cap_ipc_lock;
 }
-
-std::string naming(const Piece& piece) { return compose("'", piece.label, "'"); }
-
-}  // namespace
 
 Result<std::unique_ptr<IoasSink>> IoasSink::alloc(const core::Context& context, std::string_view label,
                                                   bool huge_pages) {

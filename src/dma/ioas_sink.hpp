@@ -9,6 +9,9 @@
 
 namespace iommufd::inline v0_1::dma {
 
+// Whether what this process maps now is charged to nobody.
+bool has_cap_ipc_lock(sys::Kernel& kernel);
+
 // An IOAS as a sink: maps by file where the memory is a shared file and the kernel takes it, else by address.
 class IoasSink final : public Sink {
 public:

@@ -30,6 +30,14 @@ std::vector<Range> intersection(std::span<const Range> a, std::span<const Range>
 
 }  // namespace
 
+Bound bound_of(const Attachable& device) {
+    return {.who = device.name(), .ranges = addressable(device.dma_bits()), .alignment = 1};
+}
+
+Bound bound_of(const Sink& sink, Limits&& limits) {
+    return {.who = sink.describe(), .ranges = std::move(limits.ranges), .alignment = limits.alignment};
+}
+
 std::vector<Range> addressable(unsigned bits) {
     const std::uint64_t last = bits >= 64 ? ~std::uint64_t{0} : (std::uint64_t{1} << bits) - 1;
     return {{Iova{0}, Iova{last}}};

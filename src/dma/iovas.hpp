@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "dma/intervals.hpp"
+#include "iommufd/dma/attachable.hpp"
 
 namespace iommufd::inline v0_1::dma {
 
@@ -21,6 +22,11 @@ constexpr std::uint64_t round_up(std::uint64_t value, std::uint64_t alignment) {
     const std::uint64_t up = value + (alignment - 1);
     return (up < value ? value : up) & ~(alignment - 1);
 }
+
+inline constexpr Range kEverything{Iova{0}, Iova{~std::uint64_t{0}}};
+
+Bound bound_of(const Attachable& device);  // by its address lines
+Bound bound_of(const Sink& sink, Limits&& limits);
 
 // All addresses that `bits` address lines can carry.
 std::vector<Range> addressable(unsigned bits);

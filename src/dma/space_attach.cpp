@@ -15,8 +15,6 @@
 namespace iommufd::inline v0_1::dma {
 namespace {
 
-constexpr Range kEverything{Iova{0}, Iova{~std::uint64_t{0}}};
-
 bool is_in_flight(const Interval& interval) {
     return interval.phase == Phase::mapping || interval.phase == Phase::unmapping;
 }
@@ -25,14 +23,6 @@ Error cannot_attach(const Attachable& device, std::string_view space, int code, 
                     std::string next) {
     return Error::refused(code, compose("cannot attach ", device.name(), " to '", space, "'"),
                           std::move(cause), std::move(next));
-}
-
-Bound bound_of(const Attachable& device) {
-    return {.who = device.name(), .ranges = addressable(device.dma_bits()), .alignment = 1};
-}
-
-Bound bound_of(const Sink& sink, Limits&& limits) {
-    return {.who = sink.describe(), .ranges = std::move(limits.ranges), .alignment = limits.alignment};
 }
 
 // How many pieces a sink is given at a time: enough for its batches, and little to hold in memory.

@@ -14,7 +14,6 @@
 namespace iommufd::inline v0_1::dma {
 namespace {
 
-constexpr Range kEverything{Iova{0}, Iova{~std::uint64_t{0}}};
 // The kernel's own limit.
 constexpr std::size_t kMostLoggedRanges = 256;
 
@@ -35,10 +34,6 @@ std::string_view name(DirtyFrom from) noexcept {
 Error cannot_track(std::string_view space, int code, std::string cause, std::string next_step) {
     return Error::refused(code, compose("cannot track the dirty pages of '", space, "'"), std::move(cause),
                           std::move(next_step));
-}
-
-bool is_mapped_memory(const Interval& interval) noexcept {
-    return !interval.memory->is_dma_buf() && may_write(interval.access) && interval.phase != Phase::mapping;
 }
 
 }  // namespace
@@ -262,7 +257,8 @@ std::string SpaceState::why_dirty_from() const {
 
 void SpaceState::mark_everything() noexcept {
     for (const auto& [first, interval] : intervals_.all())
-        if (is_mapped_memory(interval)) readers_->marks().mark(interval.range);
+        if (interval.is_written_by_devices() && interval.phase != Phase::mapping)
+            readers_->marks().mark(interval.range);
 }
 
 // Syncs read by the new one when this returns, and what only the old one had has been stopped.

@@ -27,14 +27,10 @@ constexpr std::size_t kRunsAtOnce = 1024;
 
 std::size_t words_for(Range range) { return static_cast<std::size_t>((range.length() / kPage - 1) / 64 + 1); }
 
-// What a page table, or a log, may know something of.
-bool is_tracked(const Interval& interval) noexcept {
-    return may_write(interval.access) && !interval.memory->is_dma_buf();
-}
-
-// Also to be read: what is being unmapped is read by who unmaps it, and what is being mapped is not there yet.
+// To be read: what is being unmapped is read by who unmaps it, and what is being mapped is not there yet.
 bool is_there(const Interval& interval) noexcept {
-    return is_tracked(interval) && interval.phase != Phase::mapping && interval.phase != Phase::unmapping;
+    return interval.is_written_by_devices() && interval.phase != Phase::mapping &&
+           interval.phase != Phase::unmapping;
 }
 
 // Collects runs, and hands over many at a time.
@@ -245,10 +241,11 @@ SpaceState::LastBits SpaceState::prepare_last_bits(const Interval* intervals) {
     LastBits last{.plan = dirty_->plan, .bits = {}};
     std::size_t words = 0;
     for (const Interval* interval = intervals; interval; interval = interval->next)
-        if (is_tracked(*interval)) words = std::max(words, words_for(interval->range));
+        if (interval->is_written_by_devices()) words = std::max(words, words_for(interval->range));
     if (!last.plan->trails.empty()) last.bits.reserve(words);
     for (const Interval* interval = intervals; interval; interval = interval->next)
-        if (is_tracked(*interval) && !last.plan->covers(*interval)) readers_->marks().mark(interval->range);
+        if (interval->is_written_by_devices() && !last.plan->covers(*interval))
+            readers_->marks().mark(interval->range);
     ++dirty_->users;
     return last;
 }
@@ -268,7 +265,7 @@ void SpaceState::wait_for_dirty_reads(const Interval* intervals) {
 void SpaceState::read_last_bits(LastBits& last, const Interval* intervals, DirtyFrom from) noexcept {
     if (last.plan->from != from) return;
     for (const Interval* interval = intervals; interval; interval = interval->next)
-        if (is_tracked(*interval) && last.plan->covers(*interval))
+        if (interval->is_written_by_devices() && last.plan->covers(*interval))
             if (auto read = read_trails(*last.plan, interval->range, core::Hwpt::Dirty::keep, last.bits);
                 !read)
                 report(Severity::warning, read.error());

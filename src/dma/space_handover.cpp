@@ -9,7 +9,6 @@
 #include "dma/space_state.hpp"
 #include "error/compose.hpp"
 #include "error/guarded.hpp"
-#include "iommufd/host/process.hpp"
 
 namespace iommufd::inline v0_1::dma {
 namespace {
@@ -81,8 +80,7 @@ void SpaceState::find_obstacles(std::vector<Error>& obstacles) const {
     if (ioas_->fell_back())
         add(EOPNOTSUPP, "the kernel refused to map a file as such, and has its memory by address",
             "map memfds or tmpfs files only, on Linux 6.13 or later");
-    const auto process = host::process(backend_->kernel());
-    if (ioas_->was_unlimited() || (process && process->cap_ipc_lock))
+    if (ioas_->was_unlimited() || has_cap_ipc_lock(backend_->kernel()))
         add(EOPNOTSUPP,
             "its memory may have been mapped with CAP_IPC_LOCK: Linux then leaves the pins with the old "
             "process, "
@@ -148,8 +146,7 @@ Result<void> SpaceState::restore(const SpaceImage& image, std::vector<Mapped>& o
         sink = std::move(*adopted);
         auto limits = sink->limits();
         if (!limits) return limits.error();
-        sink_bound = {
-            .who = sink->describe(), .ranges = std::move(limits->ranges), .alignment = limits->alignment};
+        sink_bound = bound_of(*sink, std::move(*limits));
     }
     const sys::Lock lock(mutex_);
     change_company();
@@ -157,8 +154,7 @@ Result<void> SpaceState::restore(const SpaceImage& image, std::vector<Mapped>& o
     ioas_ = std::move(sink);
     for (const auto& device : image.devices) {
         if (!device->claim(this)) return no_image(id_, compose(device->name(), " is in two spaces"));
-        devices_.push_back(
-            {.device = device, .bound = {.who = device->name(), .ranges = addressable(device->dma_bits())}});
+        devices_.push_back({.device = device, .bound = bound_of(*device)});
     }
     const std::vector<Bound> all = bounds();
     for (const SpaceImage::Interval& from : image.intervals) {
@@ -173,11 +169,8 @@ Result<void> SpaceState::restore(const SpaceImage& image, std::vector<Mapped>& o
         if (auto fits = check_bounds(all, interval); !fits) return no_image(id_, fits.error());
         auto reserved = intervals_.reserve(std::move(interval));
         if (!reserved) return no_image(id_, reserved.error());
-        if (auto room =
-                guarded(Operation::ioas_map,
-                        [&]() -> Result<void> { return readers_->insert(**reserved), Result<void>(); });
-            !room) {
-            intervals_.drop(**reserved);
+        if (auto room = make_room(**reserved, {}); !room) {
+            drop(**reserved);
             return room;
         }
         readers_->show(**reserved);
