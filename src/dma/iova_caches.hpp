@@ -87,17 +87,23 @@ public:
     // Returns those for which there was no room.
     std::span<const Range> fill(IovaCacheSlot& slot, std::shared_ptr<const Limits> limits,
                                 std::span<const Range> ranges) noexcept;
-    // give_back(range) for each that a cache or the depot has: none is left.
+    // give_back(range) for each that a cache or the depot has: none is left. Returns how many there were.
     template <class GiveBack>
-    void recall(GiveBack&& give_back) noexcept {
-        for (const auto& slot : slots_) empty(*slot, give_back);
-        while (const auto bundle = take_any())
+    std::size_t recall(GiveBack&& give_back) noexcept {
+        std::size_t count = 0;
+        for (const auto& slot : slots_) count += empty(*slot, give_back);
+        while (const auto bundle = take_any()) {
             for (const Iova iova : bundle->iovas) give_back(*Range::of(iova, length_of(bundle->size)));
+            count += kIovaBundle;
+        }
+        return count;
     }
+    // The same of one that goes.
     template <class GiveBack>
-    void forget(IovaCacheSlot* slot, GiveBack&& give_back) noexcept {
-        empty(*slot, give_back);
+    std::size_t forget(IovaCacheSlot* slot, GiveBack&& give_back) noexcept {
+        const std::size_t count = empty(*slot, give_back);
         std::erase_if(slots_, [&](const auto& other) { return other.get() == slot; });
+        return count;
     }
 
 private:
@@ -113,12 +119,14 @@ private:
     static constexpr unsigned kShelf = 32;  // bundles of a size; what is more goes to the Space
 
     template <class GiveBack>
-    void empty(IovaCacheSlot& slot, GiveBack&& give_back) noexcept {
+    std::size_t empty(IovaCacheSlot& slot, GiveBack&& give_back) noexcept {
+        std::size_t count = 0;
         const SlotLock lock(slot.mutex);
         slot.limits = nullptr;
         for (unsigned size = 0; size < kIovaCacheSizes; ++size)
-            for (auto& stack = slot.stacks[size]; stack.count > 0; --stack.count)
+            for (auto& stack = slot.stacks[size]; stack.count > 0; --stack.count, ++count)
                 give_back(*Range::of(stack.iovas[stack.count - 1], length_of(size)));
+        return count;
     }
     bool take_bundle(unsigned size, IovaCacheSlot::Stack& stack) noexcept;
     bool put_bundle(unsigned size, IovaCacheSlot::Stack& stack) noexcept;

@@ -81,8 +81,7 @@ void SpaceState::report(Severity severity, Error error) noexcept {
 
 Limits SpaceState::limits() const {
     const sys::Lock lock(mutex_);
-    const Company& together = *company();
-    return {.ranges = together.ranges, .alignment = together.alignment};
+    return *company()->limits;
 }
 
 std::vector<MappingInfo> SpaceState::mappings() const {

@@ -20,19 +20,16 @@ constexpr std::size_t kRefill = 32;
 
 // Up to date with who is attached. Throws bad_alloc.
 IovaAllocator& SpaceState::iovas() {
-    const Company& together = *company();
+    const auto& limits = company()->limits;
     if (!iovas_) {
         auto made = std::make_unique<IovaAllocator>();
         made->reserve(taken());
         for (auto& [first, interval] : intervals_.all()) interval.holds_iovas = made->take(interval.range);
         iovas_ = std::move(made);
     }
-    if (iova_company_ != together.number) {
-        auto limits = std::make_shared<const Limits>(
-            Limits{.ranges = together.ranges, .alignment = together.alignment});
+    if (iova_limits_ != limits) {
         iovas_->allow(limits->ranges);
-        iova_limits_ = std::move(limits);
-        iova_company_ = together.number;
+        iova_limits_ = limits;
     }
     return *iovas_;
 }
@@ -59,12 +56,7 @@ bool SpaceState::take(Range range) noexcept {
 
 // Nothing, where no cache was ever made.
 void SpaceState::recall_iovas() noexcept {
-    std::size_t recalled = 0;
-    caches_.recall([&recalled, iovas = iovas_.get()](Range range) {
-        iovas->give_back(range);
-        ++recalled;
-    });
-    cached_ -= recalled;
+    cached_ -= caches_.recall([iovas = iovas_.get()](Range range) { iovas->give_back(range); });
 }
 
 // What is reached has changed, or is about to: what caches have may lie beyond it.
@@ -155,7 +147,7 @@ Result<Range> SpaceState::reserve(std::uint64_t length, ReserveOptions options) 
         std::map<Iova, Reserved> one;
         one.emplace(Iova{0}, Reserved{.range = {}, .label = std::move(options.label)});
         const sys::Lock lock(mutex_);
-        const std::uint64_t least = company()->alignment;
+        const std::uint64_t least = company()->limits->alignment;
         const auto chosen = choose({.length = round_up(length, least),
                                     .alignment = std::max(options.alignment, least),
                                     .address = reinterpret_cast<std::uintptr_t>(options.address),
@@ -195,12 +187,7 @@ Result<IovaCacheSlot*> SpaceState::make_iova_cache() {
 
 void SpaceState::forget_iova_cache(IovaCacheSlot* slot) noexcept {
     const sys::Lock lock(mutex_);
-    std::size_t recalled = 0;
-    caches_.forget(slot, [&recalled, iovas = iovas_.get()](Range range) {
-        iovas->give_back(range);
-        ++recalled;
-    });
-    cached_ -= recalled;
+    cached_ -= caches_.forget(slot, [iovas = iovas_.get()](Range range) { iovas->give_back(range); });
 }
 
 std::optional<Range> SpaceState::alloc_iovas(IovaCacheSlot& slot, std::uint64_t length) noexcept {
@@ -258,7 +245,7 @@ void SpaceState::free_iovas(IovaCacheSlot& slot, Range range) noexcept {
             --cached_;
         }
         // From now on the cache keeps what it may.
-        if (!wrong && iova_company_ != 0 && company_ && company_->number == iova_company_)
+        if (!wrong && iova_limits_ && company_ && company_->limits == iova_limits_)
             (void)caches_.fill(slot, iova_limits_, {});
     }
     if (wrong)

@@ -42,11 +42,10 @@ std::vector<Bound> SpaceState::bounds() const {
 const std::shared_ptr<const SpaceState::Company>& SpaceState::company() const {
     if (company_) return company_;
     auto made = std::make_shared<Company>();
-    made->number = ++companies_;
     const std::vector<Bound> all = bounds();
-    made->ranges = common_ranges(all);
-    made->alignment = page_size_;
-    for (const Bound& bound : all) made->alignment = std::max(made->alignment, bound.alignment);
+    Limits limits{.ranges = common_ranges(all), .alignment = page_size_};
+    for (const Bound& bound : all) limits.alignment = std::max(limits.alignment, bound.alignment);
+    made->limits = std::make_shared<const Limits>(std::move(limits));
     for (const Joined& joined : sinks_) {
         made->some_leave |= joined.leaving;
         if (!joined.leaving) made->sinks.push_back(joined.sink.lock());
@@ -78,7 +77,7 @@ Result<void> SpaceState::plan(const std::shared_ptr<const Memory::Node>& memory,
     if (may_write(options.access) && memory->is_read_only())
         return refuse(EACCES, "devices are to write to it, but it is read-only", "map it readonly");
 
-    const std::uint64_t alignment = company.alignment;
+    const std::uint64_t alignment = company.limits->alignment;
     const auto is_aligned = [&](std::uint64_t value) { return (value & (alignment - 1)) == 0; };
     // (A dma-buf is aligned as its offset is.)
     const auto address = reinterpret_cast<std::uintptr_t>(memory->data()) + options.offset;
@@ -116,7 +115,7 @@ Result<void> SpaceState::plan(const std::shared_ptr<const Memory::Node>& memory,
     interval.guard_before = guard;
     interval.guard_after = guard;
     const auto holds = [&](const Range& allowed) { return allowed.contains(*range); };
-    if (std::ranges::none_of(company.ranges, holds))
+    if (std::ranges::none_of(company.limits->ranges, holds))
         if (auto within = check_bounds(bounds(), interval); !within) return within.error();
     return {};
 }
@@ -159,7 +158,7 @@ Result<SpaceState::Mapped> SpaceState::map(const std::shared_ptr<const Memory::N
                              .generation = 0,
                              .phase = Phase::mapping};
             if (auto fits = plan(memory, options, *company, planned); !fits) return fits.error();
-            if (how) planned.part = part_of(*how, planned.length(), company->alignment);
+            if (how) planned.part = part_of(*how, planned.length(), company->limits->alignment);
             const bool chosen = planned.holds_iovas;
             const Range with_guards = planned.with_guards();
             auto reserved = intervals_.reserve(std::move(planned));

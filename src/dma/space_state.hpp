@@ -119,10 +119,8 @@ private:
     // What all sinks and devices that are there together take, and the sinks that maps go to.
     struct Company {
         SinkPointers sinks;
-        std::vector<Range> ranges;
-        std::uint64_t alignment = 1;  // a power of two
-        bool some_leave = false;      // there are others, which take unmaps
-        std::uint64_t number = 0;     // no two have the same
+        std::shared_ptr<const Limits> limits;  // the alignment is a power of two
+        bool some_leave = false;               // there are others, which take unmaps
     };
 
     struct Joined {
@@ -265,11 +263,9 @@ private:
     std::shared_ptr<IoasSink> ioas_ IOMMUFD_GUARDED_BY(mutex_);
     std::uint64_t generation_ IOMMUFD_GUARDED_BY(mutex_) = 1;
     std::uint64_t next_ticket_ IOMMUFD_GUARDED_BY(mutex_) = 1;
-    mutable std::uint64_t companies_ IOMMUFD_GUARDED_BY(mutex_) = 0;
     // Made for the first IOVA that is to be chosen or reserved: who chooses all of them pays nothing for it.
     std::unique_ptr<IovaAllocator> iovas_ IOMMUFD_GUARDED_BY(mutex_);
-    std::shared_ptr<const Limits> iova_limits_ IOMMUFD_GUARDED_BY(mutex_);  // those it has
-    std::uint64_t iova_company_ IOMMUFD_GUARDED_BY(mutex_) = 0;             // and whose
+    std::shared_ptr<const Limits> iova_limits_ IOMMUFD_GUARDED_BY(mutex_);  // a company's, that it was told
     std::map<Iova, Reserved> reservations_ IOMMUFD_GUARDED_BY(mutex_);      // by their first
     std::size_t cached_ IOMMUFD_GUARDED_BY(mutex_) = 0;  // ranges that caches have, or gave out
     IovaCaches caches_;
