@@ -228,6 +228,17 @@ Result<NvmeCompletion> Nvme::run(NvmeQueue& queue, const NvmeCommand& command, s
     if (!queue.progress().under_way.empty())
         return Error::refused(EBUSY, compose("cannot ", what), "reads are under way", "finish those first");
     if (auto submitted = queue.submit(bar_, command); !submitted) return submitted.error();
+    auto completion = wait_for_completion(queue);
+    if (!completion) {
+        io_.reset();  // nothing to shut down in order
+        (void)stop();
+        return completion.error().within(compose("cannot ", what));
+    }
+    if (auto good = check_status(*completion, what); !good) return good.error();
+    return completion;
+}
+
+Result<NvmeCompletion> Nvme::wait_for_completion(NvmeQueue& queue) {
     std::optional<NvmeCompletion> completion;
     auto waited = interrupts_.wait(vector_of(queue), kTimeout, [&]() -> Result<bool> {
         auto taken = queue.take(bar_);
@@ -235,12 +246,7 @@ Result<NvmeCompletion> Nvme::run(NvmeQueue& queue, const NvmeCommand& command, s
         completion = *taken;
         return completion.has_value();
     });
-    if (!waited) {
-        io_.reset();  // nothing to shut down in order
-        (void)stop();
-        return waited.error().within(compose("cannot ", what));
-    }
-    if (auto good = check_status(*completion, what); !good) return good.error();
+    if (!waited) return waited.error();
     return *completion;
 }
 
@@ -351,14 +357,8 @@ Result<std::uint16_t> Nvme::finish_read() {
     return guarded(Operation::none, [&]() -> Result<std::uint16_t> {
         if (under_way() == 0)
             return Error::refused(ENOENT, "cannot finish a read", "none is under way", "begin one");
-        std::optional<NvmeCompletion> completion;
-        auto waited = interrupts_.wait(vector_of(*io_), kTimeout, [&]() -> Result<bool> {
-            auto taken = io_->take(bar_);
-            if (!taken) return taken.error();
-            completion = *taken;
-            return completion.has_value();
-        });
-        if (!waited) return waited.error();
+        auto completion = wait_for_completion(*io_);
+        if (!completion) return completion.error();
         if (auto good = check_status(*completion, what_is(kRead)); !good) return good.error();
         return completion->command_id;
     });

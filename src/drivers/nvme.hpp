@@ -102,6 +102,7 @@ private:
     NvmeQueue::Place io_place() const noexcept;
     Result<void> try_transfer(std::uint8_t opcode, std::uint64_t offset, Iova data, std::uint64_t length);
     Result<void> set_pages(NvmeCommand& command, Iova data, std::uint64_t length) const;
+    Result<NvmeCompletion> wait_for_completion(NvmeQueue& queue);
     Result<NvmeCompletion> run(NvmeQueue& queue, const NvmeCommand& command, std::string_view what);
     unsigned vector_of(const NvmeQueue& queue) const noexcept;
     Window page(unsigned number) const noexcept;
