@@ -3,12 +3,12 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 
 #include "error/compose.hpp"
 #include "error/guarded.hpp"
 #include "uapi/iommufd.hpp"
 #include "viommu/bits.hpp"
+#include "viommu/registers.hpp"
 
 namespace iommufd::inline v0_1::viommu::smmuv3 {
 
@@ -143,15 +143,10 @@ Result<Request> forward(const CommandWords& words, const CommandWords& bits, con
 
 Result<Hardware> hardware(const core::HwInfo& info) {
     return guarded(Operation::get_hw_info, [&]() -> Result<Hardware> {
-        uapi::HwInfoArmSmmuv3 registers;
-        if (info.type != core::HwInfoType::arm_smmuv3 || info.length < sizeof registers)
-            return Error::refused(
-                EINVAL, "cannot read the registers of an SMMUv3",
-                compose("the information is of type ", static_cast<std::uint32_t>(info.type), " and has ",
-                        info.length, " bytes"),
-                "ask hw_info() of a device behind an SMMUv3");
-        std::memcpy(&registers, info.data.data(), sizeof registers);
-        const std::uint32_t* const idr = registers.idr;
+        const auto registers =
+            registers_of<uapi::HwInfoArmSmmuv3>(info, core::HwInfoType::arm_smmuv3, "an SMMUv3");
+        if (!registers) return registers.error();
+        const auto& idr = registers->idr;
         const auto keep = [](std::uint32_t value, std::uint64_t bits) {
             return static_cast<std::uint32_t>(value & bits);
         };
@@ -166,7 +161,7 @@ Result<Hardware> hardware(const core::HwInfo& info) {
             .pages_16k = bit(idr[5], 5),
             .pages_64k = bit(idr[5], 6),
             .ats = bit(idr[0], 10) && !info.ats_not_supported,
-            .twice = (registers.flags & uapi::kHwInfoArmSmmuv3ErrataRepeatTlbiCfgi) != 0,
+            .twice = (registers->flags & uapi::kHwInfoArmSmmuv3ErrataRepeatTlbiCfgi) != 0,
             // ST_LEVEL, TERM_MODEL, STALL_MODEL, TTENDIAN, CD2L, ASID16, TTF; SIDSIZE, SSIDSIZE; BBML, RIL; VAX, GRAN, DS
             .idr = {keep(idr[0], mask(28, 24) | mask(22, 21) | mask(19, 19) | mask(12, 12) | mask(3, 2)),
                     keep(idr[1], mask(10, 0)), 0, keep(idr[3], mask(12, 10)), 0,

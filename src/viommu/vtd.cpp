@@ -3,12 +3,12 @@
 
 #include <cerrno>
 #include <cstddef>
-#include <cstring>
 
 #include "error/compose.hpp"
 #include "error/guarded.hpp"
 #include "uapi/iommufd.hpp"
 #include "viommu/bits.hpp"
+#include "viommu/registers.hpp"
 
 namespace iommufd::inline v0_1::viommu::vtd {
 
@@ -72,16 +72,11 @@ Invalidation pages_around(std::uint64_t address, unsigned mask_bits, bool leaf) 
 
 Result<Hardware> hardware(const core::HwInfo& info) {
     return guarded(Operation::get_hw_info, [&]() -> Result<Hardware> {
-        uapi::HwInfoVtd registers;
-        if (info.type != core::HwInfoType::intel_vtd || info.length < sizeof registers)
-            return Error::refused(
-                EINVAL, "cannot read the registers of a VT-d IOMMU",
-                compose("the information is of type ", static_cast<std::uint32_t>(info.type), " and has ",
-                        info.length, " bytes"),
-                "ask hw_info() of a device behind a VT-d IOMMU");
-        std::memcpy(&registers, info.data.data(), sizeof registers);
-        const std::uint64_t cap = registers.cap_reg;
-        const std::uint64_t ecap = registers.ecap_reg;
+        const auto registers =
+            registers_of<uapi::HwInfoVtd>(info, core::HwInfoType::intel_vtd, "a VT-d IOMMU");
+        if (!registers) return registers.error();
+        const std::uint64_t cap = registers->cap_reg;
+        const std::uint64_t ecap = registers->ecap_reg;
         const bool scalable = bit(ecap, 43) && bit(ecap, 46) && bit(ecap, 47);
         return Hardware{.nests = scalable && bit(ecap, 26),
                         .five_levels = bit(cap, 60),
@@ -93,7 +88,7 @@ Result<Hardware> hardware(const core::HwInfo& info) {
                         .dirty_tracking = bit(ecap, 45),
                         .pasid_bits = bit(ecap, 40) ? static_cast<unsigned>(field(ecap, 39, 35)) + 1 : 0,
                         .guest_bits = static_cast<unsigned>(field(cap, 21, 16)) + 1,
-                        .read_only_erratum = (registers.flags & uapi::kHwInfoVtdErrata772415Spr17) != 0,
+                        .read_only_erratum = (registers->flags & uapi::kHwInfoVtdErrata772415Spr17) != 0,
                         .cap = cap,
                         .ecap = ecap};
     });
