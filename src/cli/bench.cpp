@@ -25,20 +25,16 @@ constexpr Test kTests[] = {
     {"bringup", bench_bring_up},
 };
 
-// The first space of the definitions.
-const dma::Space* space_of(object::Registry& registry) {
-    for (const object::ObjectInfo& info : registry.list())
-        if (info.definition.type == "dma-space")
-            if (const auto space = registry.get<dma::Space>(info.definition.id)) return *space;
-    return nullptr;
-}
-
-std::shared_ptr<core::ContextNode> context_of(object::Registry& registry) {
-    for (const object::ObjectInfo& info : registry.list())
-        if (info.definition.type == "iommufd")
-            if (const auto backend = registry.get<Backend>(info.definition.id))
-                return (*backend)->state()->context();
-    return nullptr;
+// The first space of the definitions, and its iommufd.
+void find_space(object::Registry& registry, Bench& bench) {
+    for (const object::ObjectInfo& info : registry.list()) {
+        if (info.definition.type != "dma-space") continue;
+        if (const auto space = registry.get<dma::Space>(info.definition.id)) bench.space = *space;
+        if (const auto* const iommufd = info.definition.find("iommufd"))
+            if (const auto backend = registry.get<Backend>(*iommufd))
+                bench.context = (*backend)->state()->context();
+        return;
+    }
 }
 
 Result<void> run(Bench& bench, const std::vector<std::string>& chosen) {
@@ -98,8 +94,9 @@ int bench(BenchArguments arguments) {
     Bench bench{.runs = arguments.runs,
                 .threads = arguments.threads,
                 .size = arguments.size,
-                .space = space_of((*place)->registry()),
-                .context = context_of((*place)->registry())};
+                .space = nullptr,
+                .context = nullptr};
+    find_space((*place)->registry(), bench);
     const auto measured = run(bench, arguments.tests);
     const bool closed = (*place)->close();
     if (!measured) {
