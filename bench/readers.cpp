@@ -50,6 +50,14 @@ struct Writer {
     }
 };
 
+// The same work, in a space of its own.
+struct Stranger {
+    static void once(Scene&, std::chrono::microseconds pause) {
+        static Scene own;
+        Writer::once(own, pause);
+    }
+};
+
 struct Spinner {
     static void once(Scene&, std::chrono::microseconds pause) {
         spin(std::max(pause, std::chrono::microseconds(1)));
@@ -77,6 +85,7 @@ void reader_beside(benchmark::State& state) {
     state.counters["turns"] = benchmark::Counter(static_cast<double>(turns), benchmark::Counter::kIsRate);
 }
 BENCHMARK(reader_beside<Spinner>)->Arg(0)->Arg(2)->Arg(10)->Arg(50)->UseRealTime();
+BENCHMARK(reader_beside<Stranger>)->Arg(0)->Arg(2)->Arg(10)->Arg(50)->UseRealTime();
 BENCHMARK(reader_beside<Writer>)->Arg(0)->Arg(2)->Arg(10)->Arg(50)->UseRealTime();
 
 }  // namespace

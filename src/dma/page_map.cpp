@@ -28,6 +28,12 @@ PageRadix::Found PageRadix::find_far(std::uint64_t address) const noexcept {
     return in_root<48>(roots_[2], address);
 }
 
+PageRadix::Leaf PageRadix::leaf_far(std::uint64_t address) const noexcept {
+    if (address >> 48 == 0)
+        return leaf_at<30>(roots_[1].load(std::memory_order_acquire)->entries[address >> 30], address);
+    return leaf_at<48>(roots_[2].load(std::memory_order_acquire)->entries[address >> 48], address);
+}
+
 PageRadix::Table* PageMap::join(Table* chain, Table* other) noexcept {
     while (other) {
         Table* const next = other->next;

@@ -81,7 +81,8 @@ private:
     template <class Change>
     void each_leaf(Range range, Change&& change) noexcept;
 
-    TablePool& pool_;
+    // (What the writer changes isn't beside what readers read.)
+    alignas(64) TablePool& pool_;
     Table* unlinked_ = nullptr;
     // The last one that became empty, and what it is for.
     Table* lingering_ = nullptr;

@@ -15,6 +15,20 @@
 namespace iommufd::inline v0_1::dma {
 namespace {
 
+// How often to look whether a reader has entered, and for how many pauses to wait before the first look and between: together
+// about what an interrupt would cost it.
+constexpr unsigned kPatience = 32;
+constexpr unsigned kFirst = 30;
+constexpr unsigned kPause = 8;
+
+void relax() noexcept {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    asm volatile("isb");
+#endif
+}
+
 int membarrier(int command) noexcept { return static_cast<int>(::syscall(SYS_membarrier, command, 0, 0)); }
 
 // ThreadSanitizer doesn't know of membarrier.
@@ -66,7 +80,9 @@ Reader Readers::make(std::string_view label, const Intervals& intervals) {
                                                                    .backward = reverse_.first(),
                                                                    .reverse = reverse_,
                                                                    .marks = marks_.where()},
-                                                        .label = {}}));
+                                                        .label = {},
+                                                        .taken = false,
+                                                        .when_fenced = 0}));
         slot = slots_.end() - 1;
     }
     (*slot)->label = label;
@@ -88,8 +104,7 @@ const std::string* Readers::held_by_this_thread() const noexcept {
     if (!any()) return nullptr;
     const sys::Lock lock(mutex_);
     for (const auto& slot : slots_)
-        if (slot->shared.since.load() != 0 && slot->shared.thread.load() == __builtin_thread_pointer())
-            return &slot->label;
+        if (slot->shared.thread.load() == __builtin_thread_pointer() && slot->is_held()) return &slot->label;
     return nullptr;
 }
 
@@ -160,28 +175,59 @@ void Readers::free_unlinked() noexcept {
     pool_.give_back(reverse_.take_unlinked());
 }
 
-// After it, each reader is seen in its slot, or sees what was retired before. Returns the epoch of that.
-std::uint64_t Readers::fence() noexcept {
-    const std::uint64_t now = epoch_.load();
+// Null past the last one.
+Readers::Slot* Readers::slot(std::size_t index) const noexcept {
+    const sys::Lock lock(mutex_);
+    return index < slots_.size() ? slots_[index].get() : nullptr;
+}
+
+// Whether every reader shows by itself that it sees what was retired before. Gives those time that are entering all the time:
+// whoever hasn't since the last one is idle, or in a long guard.
+bool Readers::all_entered_since(std::uint64_t epoch) noexcept {
+    bool all = true;
+    unsigned looks = 0;
+    const auto pause = [](unsigned times) {
+        while (times-- != 0) relax();
+    };
+    // (Each look takes the slot's line away from the reader.)
+    if (had_entered_.load(std::memory_order_relaxed)) pause(kFirst);
+    for (std::size_t next = 0; Slot* const one = slot(next); ++next) {
+        std::uint64_t entered = one->shared.entered.load();
+        const bool enters = one->when_fenced.exchange(entered, std::memory_order_relaxed) != entered;
+        for (; all && enters && entered / 2 < epoch && looks < kPatience; ++looks) {
+            pause(kPause);
+            entered = one->shared.entered.load();
+        }
+        all = all && entered / 2 >= epoch;
+    }
+    had_entered_.store(all, std::memory_order_relaxed);
+    if (all) note_passed(epoch);
+    return all;
+}
+
+void Readers::note_passed(std::uint64_t epoch) noexcept {
+    const sys::Lock lock(mutex_);
+    fenced_ = std::max(fenced_, epoch);
+    passed_ = std::max(passed_, epoch);
+}
+
+// After it, each reader is seen in its slot, or sees what was retired before.
+void Readers::fence(std::uint64_t epoch) noexcept {
     if (has_membarrier_) (void)membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED);
     const sys::Lock lock(mutex_);
-    fenced_ = std::max(fenced_, now);
-    return now;
+    fenced_ = std::max(fenced_, epoch);
 }
 
 Result<void> Readers::wait_for_readers(Deadline deadline) {
     if (!any()) return {};
-    const std::uint64_t now = fence();
+    const std::uint64_t now = epoch_.load();
+    if (all_entered_since(now)) return {};
+    fence(now);
     auto pause = std::chrono::microseconds(1);
     for (std::size_t next = 0;;) {
-        const Slot* slot = nullptr;
-        {
-            const sys::Lock lock(mutex_);
-            if (next == slots_.size()) return {};
-            slot = slots_[next].get();
-        }
-        const std::uint64_t since = slot->shared.since.load();
-        if (since == 0 || since >= now) {
+        const Slot* const late = slot(next);
+        if (!late) break;
+        if (!late->is_held() || late->epoch() >= now) {
             ++next;
             continue;
         }
@@ -189,12 +235,14 @@ Result<void> Readers::wait_for_readers(Deadline deadline) {
             const sys::Lock lock(mutex_);  // the label changes with the slot's owner
             return Error::refused(
                 ETIMEDOUT, "memory is unmapped but not yet free",
-                compose("reader '", slot->label, "' has held a guard all the time"),
+                compose("reader '", late->label, "' has held a guard all the time"),
                 "keep guards shorter than the deadline; the memory is freed by a later change of the space");
         }
         std::this_thread::sleep_for(pause);
         pause = std::min(pause * 2, std::chrono::microseconds(1000));
     }
+    note_passed(now);
+    return {};
 }
 
 bool Readers::outwait(Deadline deadline) noexcept {
@@ -210,7 +258,7 @@ void Readers::reclaim() noexcept {
         const sys::Lock lock(mutex_);
         unfenced = retired_ && youngest_->epoch > fenced_;
     }
-    if (unfenced) (void)fence();
+    if (const std::uint64_t now = epoch_.load(); unfenced && !all_entered_since(now)) fence(now);
     // Without the lock, since memory goes with it; one by one, since a long chain would recurse.
     for (auto free = take_unseen(); free; free = std::move(free->next)) pool_.give_back(free->tables);
 }
@@ -219,10 +267,12 @@ std::unique_ptr<Readers::Retired> Readers::take_unseen() noexcept {
     std::unique_ptr<Retired> free;
     const sys::Lock lock(mutex_);
     if (!retired_) return free;
-    std::uint64_t unseen = fenced_;
-    for (const auto& slot : slots_)
-        if (const std::uint64_t since = slot->shared.since.load(); since != 0)
-            unseen = std::min(unseen, since);
+    std::uint64_t unseen = passed_;
+    if (youngest_->epoch > passed_) {
+        unseen = fenced_;
+        for (const auto& slot : slots_)
+            if (slot->is_held()) unseen = std::min(unseen, slot->epoch());
+    }
     auto* end = &free;
     while (retired_ && retired_->epoch <= unseen) {
         *end = std::move(retired_);
@@ -259,6 +309,38 @@ std::uint64_t Guard::extend(Iova iova, std::uint64_t here, std::uint64_t length,
         here += found.last_of(next) - next + 1;
     }
     return length;
+}
+
+std::size_t Guard::translate_each(std::span<const Iova> iovas, std::uint64_t length, Access access,
+                                  std::byte** addresses) const noexcept {
+    constexpr std::size_t kAtOnce = 64;  // more than a CPU has loads under way
+    const PageRadix::Entry wanted = static_cast<PageRadix::Entry>(access) << 1;
+    PageRadix::Leaf leaves[kAtOnce];
+    std::size_t translated = 0;
+    while (!iovas.empty()) {
+        const auto some = iovas.first(std::min(iovas.size(), kAtOnce));
+        for (std::size_t i = 0; i < some.size(); ++i) {
+            leaves[i] = forward_->leaf(some[i].value);
+            __builtin_prefetch(leaves[i].entry);
+        }
+        for (std::size_t i = 0; i < some.size(); ++i) {
+            const std::uint64_t iova = some[i].value;
+            const PageRadix::Entry entry = leaves[i].entry->load(std::memory_order_acquire);
+            std::byte* address = nullptr;
+            // (It has become a table since, or is something rarer.)
+            if ((entry & PageRadix::kTable) != 0 || (entry & wanted) != wanted ||
+                length - 1 > leaves[i].rest - (iova & leaves[i].rest)) [[unlikely]] {
+                if (const auto found = translate(some[i], length, access); found.size() == length)
+                    address = found.data();
+            } else {
+                address = reinterpret_cast<std::byte*>(iova + (entry & PageRadix::kDifference));
+            }
+            translated += address != nullptr;
+            *addresses++ = address;
+        }
+        iovas = iovas.subspan(some.size());
+    }
+    return translated;
 }
 
 bool Guard::translate(Iova iova, std::uint64_t length, Access access,

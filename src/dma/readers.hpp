@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //
-// How readers never wait: they walk trees that change under them, and say in a slot of their own since when.
+// How readers never wait: they walk trees that change under them, and say in a slot of their own in which epoch they entered.
 //
-//     reader: slot.since = epoch;                                            walk
-//     writer: take out what is to go; ++epoch; membarrier; wait until every slot is idle or says the new epoch; free it
+//     reader: slot = epoch, held;                                            walk;     slot = epoch, not held
+//     writer: take out what is to go; ++epoch; membarrier; wait until no slot is held since an earlier epoch; free it
 //
-// The membarrier makes every reader either be seen in its slot, or see what was taken out; so the reader needs no fence.
+// The membarrier makes every reader either be seen in its slot, or see what was taken out; so the reader needs no fence. But it
+// interrupts every CPU that runs a thread of the process, readers first of all. It isn't needed where a slot already
+// says the new epoch: whoever read that sees what was taken out before it, and is done with what it read earlier. A reader
+// that enters all the time says so at once, so the writer looks for that long enough that the interrupt would have cost more.
 #pragma once
 
 #include <atomic>
@@ -80,17 +83,23 @@ private:
     struct Slot {
         ReaderSlot shared;
         std::string label;
-        bool taken = false;  // by a Reader
+        bool taken = false;                          // by a Reader
+        std::atomic<std::uint64_t> when_fenced = 0;  // its `entered` then
 
+        bool is_held() const noexcept { return (shared.entered.load() & 1) != 0; }
+        std::uint64_t epoch() const noexcept { return shared.entered.load() / 2; }
         // Not while a guard has outlived its Reader.
-        bool is_free() const noexcept { return !taken && shared.since.load() == 0; }
+        bool is_free() const noexcept { return !taken && !is_held(); }
     };
 
     // Whether it is in the trees: nothing is before there is a reader, and a dma-buf never.
     bool has(const Interval& interval) const noexcept { return built_ && interval.address(); }
     void build(const Intervals& intervals);
     void show_rights(const Interval& interval, bool shown) noexcept;
-    std::uint64_t fence() noexcept;
+    void fence(std::uint64_t epoch) noexcept;
+    bool all_entered_since(std::uint64_t epoch) noexcept;
+    void note_passed(std::uint64_t epoch) noexcept;
+    Slot* slot(std::size_t index) const noexcept;
     std::unique_ptr<Retired> take_unseen() noexcept;
 
     TablePool pool_;
@@ -99,15 +108,19 @@ private:
     bool built_ = false;
     DirtyMarks marks_{pool_};
     bool marks_writes_ = false;
-    std::atomic<std::uint64_t> epoch_ = 1;
-    std::atomic<std::size_t> taken_ = 0;  // slots that are taken, or were when a guard was there
+    // (Beside nothing else that writers change: readers read it.)
+    alignas(64) std::atomic<std::uint64_t> epoch_ = 1;
+    alignas(64) std::atomic<std::size_t> taken_ = 0;  // slots that are taken, or were when a guard was there
     std::atomic<bool> has_retired_ = false;
+    std::atomic<bool> had_entered_ = false;  // the last time that it was waited for
     const bool has_membarrier_;
     mutable sys::Mutex mutex_;
     std::vector<std::unique_ptr<Slot>> slots_ IOMMUFD_GUARDED_BY(mutex_);  // reused, never freed
     std::unique_ptr<Retired> retired_ IOMMUFD_GUARDED_BY(mutex_);          // oldest first
     Retired* youngest_ IOMMUFD_GUARDED_BY(mutex_) = nullptr;               // of them
-    std::uint64_t fenced_ IOMMUFD_GUARDED_BY(mutex_) = 0;  // what was retired up to this epoch
+    // Of what was retired up to these epochs: no guard that isn't seen in its slot looks at it; no guard at all.
+    std::uint64_t fenced_ IOMMUFD_GUARDED_BY(mutex_) = 0;
+    std::uint64_t passed_ IOMMUFD_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace iommufd::inline v0_1::dma

@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <cerrno>
+#include <random>
 #include <thread>
 
 #include "iommufd/dma/space.hpp"
@@ -120,6 +121,45 @@ TEST_F(ReadersTest, ARangeThatCrossesMappingsComesInPieces) {
     EXPECT_EQ(pieces[0].size(), 12_KiB);
     EXPECT_EQ(guard.iova_of(second.data() + 12_KiB, 4_KiB), kBase + 20_KiB);
     EXPECT_EQ(guard.iova_of(second.data() + 12_KiB, 5_KiB), std::nullopt);
+}
+
+TEST_F(ReadersTest, ManyBlocksAtOnceLeadWhereEachOfThemLeads) {
+    const Memory memory = Memory::memfd(4_MiB).value();
+    for (const std::uint64_t base : {std::uint64_t{0x4000000}, 1024_GiB, std::uint64_t{1} << 50}) {
+        space_.map(memory, {.iova = Iova{base}, .length = 2_MiB}).value().leave();
+        space_
+            .map(memory,
+                 {.iova = Iova{base + 2_MiB}, .offset = 2_MiB, .length = 1_MiB, .access = Access::read})
+            .value()
+            .leave();
+        space_.map(memory, {.iova = Iova{base + 3_MiB + 4_KiB}, .length = 4_KiB}).value().leave();
+    }
+    std::mt19937_64 random(1);
+    std::vector<Iova> iovas;
+    for (const std::uint64_t base : {std::uint64_t{0x4000000}, 1024_GiB, std::uint64_t{1} << 50})
+        for (int i = 0; i < 500; ++i) {
+            const std::uint64_t edge = base - 1_MiB + random() % 1536 * 4_KiB;
+            iovas.insert(iovas.end(), {Iova{edge + random() % 4_KiB}, Iova{edge - 1 - random() % 4}});
+        }
+    std::ranges::shuffle(iovas, random);
+
+    Reader reader = space_.reader();
+    const Guard guard = reader.enter();
+    for (const std::uint64_t length : {std::uint64_t{1}, std::uint64_t{3}, std::uint64_t{512}, 4_KiB, 1_MiB})
+        for (const Access access : {Access::read, Access::write, Access::read_write}) {
+            std::vector<std::byte*> addresses(iovas.size());
+            std::size_t expected = 0;
+            const std::size_t translated = guard.translate_each(iovas, length, access, addresses.data());
+            for (std::size_t i = 0; i < iovas.size(); ++i) {
+                const auto one = guard.translate(iovas[i], length, access);
+                std::byte* const whole = one.size() == length ? one.data() : nullptr;
+                ASSERT_EQ(addresses[i], whole) << std::hex << iovas[i].value << " of " << length;
+                expected += whole != nullptr;
+            }
+            EXPECT_EQ(translated, expected);
+            EXPECT_NE(translated, 0U);
+        }
+    EXPECT_EQ(guard.translate_each({}, 1, Access::read, nullptr), 0U);
 }
 
 TEST_F(ReadersTest, MayOutliveTheSpaceAndSeeWhatTheySawUntilTheirGuardsEnd) {

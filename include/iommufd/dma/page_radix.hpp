@@ -62,6 +62,17 @@ public:
         std::uint64_t last_of(std::uint64_t address) const noexcept { return address | rest; }
     };
 
+    // Where find() would end, without a look at it: to have it fetched. If it isn't a leaf any more, find() knows.
+    struct Leaf {
+        const std::atomic<Entry>* entry;
+        std::uint64_t rest;  // as above
+    };
+    [[gnu::always_inline]] Leaf leaf(std::uint64_t address) const noexcept {
+        if (address >> 39 != 0) [[unlikely]]
+            return leaf_far(address);
+        return leaf_at<21>(roots_[0].load(std::memory_order_acquire)->entries[address >> 21], address);
+    }
+
     // Inline for what is common.
     [[gnu::always_inline]] Found find(std::uint64_t address) const noexcept {
         if (address >> 39 == 0) [[likely]]
@@ -77,10 +88,25 @@ protected:
 
     static Root nothing;
     static constexpr unsigned kZones = 3;
-    std::atomic<Root*> roots_[kZones] = {&nothing, &nothing, &nothing};
+    alignas(64) std::atomic<Root*> roots_[kZones] = {&nothing, &nothing, &nothing};
 
 private:
     Found find_far(std::uint64_t address) const noexcept;
+    Leaf leaf_far(std::uint64_t address) const noexcept;
+
+    template <unsigned shift>
+    [[gnu::always_inline]] static Leaf leaf_at(const std::atomic<Entry>& entry,
+                                               std::uint64_t address) noexcept {
+        if constexpr (shift > kPageBits)
+            if (const Entry at = entry.load(std::memory_order_acquire); (at & kTable) != 0)
+                return leaf_at<shift - kTableBits>(table_at<shift - kTableBits>(at, address), address);
+        return {&entry, (std::uint64_t{1} << shift) - 1};
+    }
+    template <unsigned shift>
+    [[gnu::always_inline]] static const std::atomic<Entry>& table_at(Entry table,
+                                                                     std::uint64_t address) noexcept {
+        return reinterpret_cast<const Table*>(table - kTable)->entries[address >> shift & (kEntries - 1)];
+    }
 
     template <unsigned shift>
     [[gnu::always_inline]] static Found in_root(const std::atomic<Root*>& root,
@@ -93,11 +119,8 @@ private:
     [[gnu::always_inline]] static Found walk(Entry entry, std::uint64_t address) noexcept {
         if constexpr (shift > kPageBits)
             if ((entry & kTable) != 0) [[likely]] {
-                const auto* const table = reinterpret_cast<const Table*>(entry - kTable);
                 constexpr unsigned below = shift - kTableBits;
-                return walk<below>(
-                    table->entries[address >> below & (kEntries - 1)].load(std::memory_order_acquire),
-                    address);
+                return walk<below>(table_at<below>(entry, address).load(std::memory_order_acquire), address);
             }
         return {entry, (std::uint64_t{1} << shift) - 1};
     }

@@ -41,9 +41,11 @@ class ReverseMap;
 
 // What a reader and those who unmap share.
 struct alignas(64) ReaderSlot {
-    std::atomic<std::uint64_t> since = 0;       // the epoch of the oldest guard; 0: none
-    std::atomic<const void*> thread = nullptr;  // which one holds it
-    const bool fences = false;                  // the reader must: there is no membarrier(2)
+    // Twice the epoch in which the newest of the guards that aren't within another was entered; plus 1 while it is held.
+    std::atomic<std::uint64_t> entered = 0;
+    alignas(64) std::atomic<const void*> thread =
+        nullptr;                // that entered last; (hardly ever another: a line that stays)
+    const bool fences = false;  // the reader must: there is no membarrier(2)
     const std::atomic<std::uint64_t>& epoch;
     const PageRadix& forward;
     const PageRadix& backward;  // what most of the addresses lead to
@@ -60,7 +62,9 @@ public:
           entered_(std::exchange(other.entered_, nullptr)) {}
     Guard& operator=(Guard&&) = delete;
     ~Guard() {
-        if (entered_) entered_->since.store(0, std::memory_order_release);
+        if (entered_)
+            entered_->entered.store(entered_->entered.load(std::memory_order_relaxed) - 1,
+                                    std::memory_order_release);
     }
 
     // The bytes at [iova, iova + length), if they lie side by side here and `access` is allowed; else as many from the start
@@ -83,6 +87,12 @@ public:
     // before the first byte that isn't.
     bool translate(Iova iova, std::uint64_t length, Access access,
                    std::vector<std::span<std::byte>>& pieces) const;
+
+    // Many blocks of one length, not 0 (a PRP list, the buffers of a ring): what they need is fetched ahead, for all of them at
+    // once. addresses[i] is where iovas[i] leads, or null if not all of the block lies side by side here or `access` isn't allowed.
+    // Returns how many are not null.
+    std::size_t translate_each(std::span<const Iova> iovas, std::uint64_t length, Access access,
+                               std::byte** addresses) const noexcept;
 
     // Appends every IOVA at which all of [address, address + length) is mapped, lowest first.
     void reverse(const void* address, std::uint64_t length, std::vector<Iova>& iovas) const;
@@ -120,13 +130,15 @@ public:
     // Wait-free. Guards of one reader may nest; they then end in reverse order.
     Guard enter() & noexcept {
         ReaderSlot& slot = *slot_;
-        if (slot.since.load(std::memory_order_relaxed) != 0) return {&slot, nullptr};
-        slot.thread.store(__builtin_thread_pointer(), std::memory_order_relaxed);
-        const std::uint64_t now = slot.epoch.load(std::memory_order_acquire);
+        if ((slot.entered.load(std::memory_order_relaxed) & 1) != 0) return {&slot, nullptr};
+        if (slot.thread.load(std::memory_order_relaxed) != __builtin_thread_pointer())
+            slot.thread.store(__builtin_thread_pointer(), std::memory_order_relaxed);
+        const std::uint64_t now = slot.epoch.load(std::memory_order_acquire) * 2 + 1;
         if (slot.fences) {
-            slot.since.exchange(now);
+            slot.entered.exchange(now);
         } else {
-            slot.since.store(now, std::memory_order_relaxed);
+            // Who sees it, sees all that was read under earlier guards as done.
+            slot.entered.store(now, std::memory_order_release);
             std::atomic_signal_fence(std::memory_order_seq_cst);  // the writer's membarrier does the rest
         }
         return {&slot, &slot};
