@@ -45,6 +45,18 @@ void raw(benchmark::State& state) {
 }
 BENCHMARK(raw);
 
+// What a program writes that has no use for a space.
+void core(benchmark::State& state) {
+    Scene scene(0);
+    const core::Context context = core::Context::open({.kernel = &scene.kernel}).value();
+    const auto ioas = core::Ioas::alloc(context).value();
+    for (auto _ : state) {
+        benchmark::DoNotOptimize(ioas.map(scene.memory.data(), kPage, Access::read_write, Iova{0x4000000}));
+        benchmark::DoNotOptimize(ioas.unmap(Iova{0x4000000}, kPage));
+    }
+}
+BENCHMARK(core);
+
 void space(benchmark::State& state) {
     Scene scene(static_cast<std::size_t>(state.range(0)));
     for (auto _ : state) {

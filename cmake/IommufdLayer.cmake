@@ -12,6 +12,8 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
     target_compile_options(iommufd_flags INTERFACE -Wthread-safety -Wno-gnu-zero-variadic-macro-arguments)
 else()
     target_compile_options(iommufd_flags INTERFACE -Wno-missing-field-initializers)
+    # It joins stores of 8 bytes into loads of 16, which wait for them: 6 % of a map and unmap.
+    target_compile_options(iommufd_flags INTERFACE -fno-tree-slp-vectorize)
     # At -O3, GCC 12 sees overlaps within std::string that are none.
     target_compile_options(iommufd_flags INTERFACE $<$<CONFIG:Release>:-Wno-restrict>)
 endif()

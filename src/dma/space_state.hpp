@@ -157,7 +157,7 @@ private:
 
     // space_unmap.cpp
     Result<std::uint64_t> unmap_unwatched(Range range, std::uint64_t owner, Deadline deadline);
-    Removal begin_removal(Interval* intervals) IOMMUFD_REQUIRES(mutex_);
+    void begin_removal(Interval* intervals, Removal& removal) IOMMUFD_REQUIRES(mutex_);
     static Phase take_out(Interval& interval, const Removal& removal) noexcept;
     void remove(Removal& removal) noexcept;
     Interval* wait_for_own(std::uint64_t ticket, Range range) noexcept IOMMUFD_REQUIRES(mutex_);

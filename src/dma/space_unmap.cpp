@@ -24,7 +24,7 @@ std::optional<Error> remove_from(Sink& sink, Range range) noexcept {
 struct SpaceState::Removal {
     Interval* intervals = nullptr;  // chained
     std::shared_ptr<const Company> company;
-    SinkPointers leaving;
+    SinkPointers leaving = {};
     LastBits last = {};
     std::uint64_t removed = 0;  // bytes
     std::uint64_t remaining = 0;
@@ -32,17 +32,17 @@ struct SpaceState::Removal {
 };
 
 // All that can fail for want of memory: throws bad_alloc, and then nothing has changed.
-SpaceState::Removal SpaceState::begin_removal(Interval* intervals) {
-    Removal removal{.intervals = intervals, .company = company(), .leaving = {}};
+void SpaceState::begin_removal(Interval* intervals, Removal& removal) {
+    removal.company = company();
     if (removal.company->some_leave) removal.leaving = leaving_sinks();
     if (iovas_) iovas_->reserve(taken());
     for (const Interval* interval = intervals; interval; interval = interval->next)
         if (interval->is_cut) readers_->cut(*interval);
     if (dirty_) removal.last = prepare_last_bits(intervals);
+    removal.intervals = intervals;
     for (Interval* interval = intervals; interval; interval = interval->next)
         interval->phase = Phase::unmapping;
     if (dirty_) wait_for_dirty_reads(intervals);
-    return removal;
 }
 
 // Takes it out of the sinks. Returns the phase that it gets, should that have failed.
@@ -123,7 +123,7 @@ Result<std::uint64_t> SpaceState::unmap_unwatched(Range range, std::uint64_t own
             const sys::Lock lock(mutex_);
             auto found = intervals_.select(range, owner);
             if (!found) return found.error();
-            removal = begin_removal(*found);
+            begin_removal(*found, removal);
         }
         remove(removal);
         if (!removal.failure) retry_abandoned();
@@ -176,7 +176,7 @@ void SpaceState::abandon(std::uint64_t ticket, Range range) noexcept {
             interval->abandoned = true;
             interval->failure = Error(Operation::ioas_unmap, ENOMEM);  // until there is another reason
         }
-        if (own) removal = begin_removal(own);
+        if (own) begin_removal(own, removal);
         return {};
     });
     if (!begun) has_abandoned_ = true;
@@ -222,7 +222,7 @@ void SpaceState::retry_abandoned() noexcept {
                 more = true;
         }
         has_abandoned_ = more;
-        if (found) removal = begin_removal(found);
+        if (found) begin_removal(found, removal);
         return {};
     });
     if (!begun) has_abandoned_ = true;

@@ -48,12 +48,18 @@ public:
     // The caller holds the mutex; it is released while waiting and held again on return.
     void wait(Mutex& mutex) IOMMUFD_REQUIRES(mutex) {
         std::unique_lock held(mutex.inner_, std::adopt_lock);
+        ++waiting_;
         inner_.wait(held);
+        --waiting_;
         (void)held.release();
     }
-    void notify_all() noexcept { inner_.notify_all(); }
+    // The caller holds the mutex.
+    void notify_all() noexcept {
+        if (waiting_ != 0) inner_.notify_all();
+    }
 
 private:
+    unsigned waiting_ = 0;
     std::condition_variable inner_;
 };
 
