@@ -20,8 +20,7 @@ struct Test {
 };
 
 constexpr Test kTests[] = {
-    {"translate", bench_translate},
-    {"map", bench_map},
+    {"translate", bench_translate}, {"alloc", bench_alloc}, {"dirty", bench_dirty}, {"map", bench_map},
     {"bringup", bench_bring_up},
 };
 

@@ -37,6 +37,8 @@ struct Bench {
 
 // Each measures one thing, and adds what it found.
 Result<void> bench_translate(Bench& bench);
+Result<void> bench_alloc(Bench& bench);
+Result<void> bench_dirty(Bench& bench);
 Result<void> bench_map(Bench& bench);
 Result<void> bench_bring_up(Bench& bench);
 
