@@ -45,6 +45,8 @@ BoundDevice& Context::bind_locked(Endpoint& endpoint) {
 }
 
 void Context::unbind_locked(BoundDevice& device) {
+    device.hidden = true;
+    while (device.in_use != 0) quiet_.wait(mutex_);
     while (!device.attached.empty()) detach_device(device, device.attached.begin()->first);
     if (Vdevice* const vdevice = device.vdevice; vdevice != nullptr) {
         unlink(*vdevice);
@@ -78,17 +80,21 @@ void Context::detach(std::uint32_t device_id, std::uint32_t pasid) {
 
 int Context::change_page_table(BoundDevice& device, std::uint32_t pasid, std::uint32_t& pt_id,
                                Change change) {
-    // Domains come and go only while no map is in flight, in the old IOAS and in the new one.
-    while (true) {
-        Hwpt* const now = device.attached_at(pasid);
-        const Ioas* const then = objects_.find<Ioas>(pt_id);
-        if ((now == nullptr || !now->paging().ioas->iopt.in_flight()) &&
-            (then == nullptr || !then->iopt.in_flight()))
-            break;
-        quiet_.wait(mutex_);
-    }
     Object* const target = objects_.find(pt_id);
     if (target == nullptr) return -ENOENT;
+    {
+        // Domains come and go only while no map is in flight, in the old IOAS and in the new one.
+        const InUse target_in_use(*target, quiet_);
+        const InUse device_in_use(device, quiet_);
+        const auto* const ioas = dynamic_cast<const Ioas*>(target);
+        while (true) {
+            Hwpt* const now = device.attached_at(pasid);
+            if ((now == nullptr || !now->paging().ioas->iopt.in_flight()) &&
+                (ioas == nullptr || !ioas->iopt.in_flight()))
+                break;
+            quiet_.wait(mutex_);
+        }
+    }
     Hwpt* const old = device.attached_at(pasid);
     auto* hwpt = dynamic_cast<Hwpt*>(target);
     int rc = -EINVAL;
@@ -115,7 +121,7 @@ int Context::change_to_ioas(BoundDevice& device, std::uint32_t pasid, Ioas& ioas
                                         : replace_hwpt(device, pasid, hwpt);
     };
     for (PagingHwpt* const candidate : ioas.hwpts) {
-        if (!candidate->automatic) continue;
+        if (!candidate->automatic || candidate->hidden) continue;
         const int rc = go_to(*candidate);
         if (rc != -EINVAL) return rc;
     }
@@ -147,6 +153,7 @@ int Context::reserve_for(BoundDevice& device, Ioas& ioas) {
 
 int Context::attach_hwpt(BoundDevice& device, std::uint32_t pasid, Hwpt& hwpt) {
     if (device.attached_at(pasid) != nullptr) return -EBUSY;
+    std::map<std::uint32_t, Hwpt*> entry{{pasid, &hwpt}};  // so that nothing can fail once it is attached
     Ioas& ioas = *hwpt.paging().ioas;
     if (pasid == kNoPasid)
         if (const int rc = reserve_for(device, ioas); rc < 0) return rc;
@@ -154,7 +161,7 @@ int Context::attach_hwpt(BoundDevice& device, std::uint32_t pasid, Hwpt& hwpt) {
         if (pasid == kNoPasid) ioas.iopt.release_ranges(&device);
         return rc;
     }
-    device.attached[pasid] = &hwpt;
+    device.attached.merge(entry);
     ++hwpt.users;
     return 0;
 }
@@ -196,6 +203,7 @@ Hwpt* Context::take_off(BoundDevice& device, std::uint32_t pasid) {
 void Context::detach_device(BoundDevice& device, std::uint32_t pasid) {
     while (Hwpt* const hwpt = device.attached_at(pasid)) {
         if (!hwpt->paging().ioas->iopt.in_flight()) break;
+        const InUse in_use(device, quiet_);
         quiet_.wait(mutex_);
     }
     Hwpt* const hwpt = take_off(device, pasid);

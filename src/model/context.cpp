@@ -128,7 +128,6 @@ void Context::destroy_object(Object& object) {
         --events->viommu->users;
     }
     if (const auto* const mock = dynamic_cast<MockObject*>(&object)) unbind_locked(*mock->device);
-    if (object.id == vfio_ioas_) vfio_ioas_ = 0;
     objects_.remove(object);
 }
 
@@ -137,21 +136,28 @@ void Context::put(Object& object) {
     --object.users;
 }
 
+void Context::await_quiet(Ioas& ioas) {
+    const InUse in_use(ioas, quiet_);
+    while (ioas.iopt.in_flight()) quiet_.wait(mutex_);
+}
+
 Ioas* Context::quiet_ioas(std::uint32_t id) {
-    Ioas* ioas = objects_.find<Ioas>(id);
-    while (ioas != nullptr && ioas->iopt.in_flight()) {
-        quiet_.wait(mutex_);
-        ioas = objects_.find<Ioas>(id);
-    }
+    Ioas* const ioas = objects_.find<Ioas>(id);
+    if (ioas != nullptr) await_quiet(*ioas);
     return ioas;
 }
 
+// A call that uses the object, such as a map into an IOAS, is EBUSY and not waited for. But a domain leaves
+// its IOAS only when no map is in flight there, for which it waits, found by nobody.
 int Context::destroy(uapi::Destroy& command, const Call&) {
     const sys::Lock lock(mutex_);
-    (void)quiet_ioas(command.id);  // a call that uses the object is waited for
     Object* const object = objects_.find(command.id);
     if (object == nullptr) return -ENOENT;
     if (object->users != 1) return -EBUSY;
+    object->hidden = true;
+    if (object->id == vfio_ioas_) vfio_ioas_ = 0;
+    if (auto* const hwpt = dynamic_cast<PagingHwpt*>(object)) await_quiet(*hwpt->ioas);
+    if (auto* const queue = dynamic_cast<HwQueue*>(object)) await_quiet(*queue->access->ioas);
     destroy_object(*object);
     return 0;
 }
@@ -168,17 +174,18 @@ void Context::count(Leaks& leaks) const {
 int Context::mmap(void** address, std::size_t length, int protection, int flags, std::uint64_t offset) {
     if ((flags & MAP_TYPE) != MAP_SHARED && (flags & MAP_TYPE) != MAP_SHARED_VALIDATE) return -EINVAL;
     if ((protection & PROT_EXEC) != 0) return -EPERM;
-    const auto self = shared_from_this();
     const sys::Lock lock(mutex_);
     const auto window = windows_.find(offset);
     const std::uint64_t whole = (length + (user::kPage - 1)) / user::kPage * user::kPage;
     if (window == windows_.end() || whole != window->second->window.length()) return -ENXIO;
     Viommu& viommu = *window->second;
+    // All but the address is ready before anything is mapped.
+    Mappings::Prepared mapping =
+        Mappings::prepare(whole, [self = shared_from_this(), &viommu] { self->put(viommu); });
     void* const mapped = ::mmap(*address, whole, protection, flags, viommu.window.fd(), 0);
     if (mapped == MAP_FAILED) return -errno;
     ++viommu.users;
-    hardware_.mappings.add(user::address(mapped), whole,
-                           std::shared_ptr<void>(nullptr, [self, &viommu](void*) { self->put(viommu); }));
+    hardware_.mappings.add(user::address(mapped), std::move(mapping));
     *address = mapped;
     return 0;
 }

@@ -118,7 +118,8 @@ private:
     int viommu_alloc(uapi::ViommuAlloc& command, const Call& call) IOMMUFD_EXCLUDES(mutex_);
     int vdevice_alloc(uapi::VdeviceAlloc& command, const Call& call) IOMMUFD_EXCLUDES(mutex_);
     int hw_queue_alloc(uapi::HwQueueAlloc& command, const Call& call) IOMMUFD_EXCLUDES(mutex_);
-    int open_window(Viommu& viommu, const UserData& data) IOMMUFD_REQUIRES(mutex_);
+    using Windows = std::map<std::uint64_t, Viommu*>;  // by offset
+    int open_window(Viommu& viommu, const UserData& data, Windows& opened) IOMMUFD_REQUIRES(mutex_);
     int hold_queue(HwQueue& queue) IOMMUFD_REQUIRES(mutex_);
     void drop(Viommu& viommu) IOMMUFD_REQUIRES(mutex_);
     void unlink(Vdevice& vdevice) IOMMUFD_REQUIRES(mutex_);
@@ -148,17 +149,18 @@ private:
     // context.cpp
     int destroy(uapi::Destroy& command, const Call& call) IOMMUFD_EXCLUDES(mutex_);
     void destroy_object(Object& object) IOMMUFD_REQUIRES(mutex_);
-    // Looked up again after waiting until none of its maps is in flight.
+    // Waits until none of its maps is in flight; meanwhile it can't be destroyed.
+    void await_quiet(Ioas& ioas) IOMMUFD_REQUIRES(mutex_);
     Ioas* quiet_ioas(std::uint32_t id) IOMMUFD_REQUIRES(mutex_);
 
     Hardware& hardware_;
     FileTable& files_;
     mutable sys::Mutex mutex_;
-    sys::Condition quiet_;  // a map has ended
+    sys::Condition quiet_;  // a map has ended, or a call that had let go of the lock
     ObjectTable objects_ IOMMUFD_GUARDED_BY(mutex_);
     AccountMode account_mode_ IOMMUFD_GUARDED_BY(mutex_) = AccountMode::user;
     std::uint32_t vfio_ioas_ IOMMUFD_GUARDED_BY(mutex_) = 0;               // 0: none
-    std::map<std::uint64_t, Viommu*> windows_ IOMMUFD_GUARDED_BY(mutex_);  // by offset
+    Windows windows_ IOMMUFD_GUARDED_BY(mutex_);
 };
 
 // A descriptor's share of a context.

@@ -4,9 +4,11 @@
 // DMA. Its owner revokes it: what was mapped then is unmapped for good, even when it is allowed again.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <new>
 #include <utility>
 #include <vector>
 
@@ -18,12 +20,15 @@ namespace iommufd::inline v0_1::model {
 
 class DmaBuffer {
 public:
-    explicit DmaBuffer(std::size_t size) : memory_(size) {}
+    // Whole pages. Throws std::bad_alloc.
+    explicit DmaBuffer(std::size_t size)
+        : size_(size), memory_(new(std::align_val_t{user::kPage}) std::byte[size]()) {}
+    ~DmaBuffer() { ::operator delete[](memory_, std::align_val_t{user::kPage}); }
     DmaBuffer(const DmaBuffer&) = delete;
     DmaBuffer& operator=(const DmaBuffer&) = delete;
 
-    std::uint64_t size() const noexcept { return memory_.size(); }
-    user::Address address() const noexcept { return user::address(memory_.data()); }
+    std::uint64_t size() const noexcept { return size_; }
+    user::Address address() const noexcept { return user::address(memory_); }
 
     bool revoked() const IOMMUFD_EXCLUDES(mutex_) {
         const sys::Lock lock(mutex_);
@@ -32,28 +37,29 @@ public:
     // What shows it: told of every change, until it says (by false) that it is gone.
     using Importer = std::function<bool()>;
     void add(Importer importer) IOMMUFD_EXCLUDES(mutex_) {
+        auto shared = std::make_shared<const Importer>(std::move(importer));
         const sys::Lock lock(mutex_);
-        importers_.push_back(std::move(importer));
+        importers_.push_back(std::move(shared));
     }
     // Everything that shows it lets go of it, in both directions of the change.
     void set_revoked(bool revoked) IOMMUFD_EXCLUDES(mutex_) {
-        std::vector<Importer> told;
+        std::vector<std::shared_ptr<const Importer>> told;
         {
             const sys::Lock lock(mutex_);
+            told = importers_;
             revoked_ = revoked;
-            told.swap(importers_);
         }
-        std::erase_if(told, [](const Importer& importer) { return !importer(); });
-        const sys::Lock lock(mutex_);
-        importers_.insert(importers_.end(), told.begin(), told.end());
+        std::erase_if(told, [](const auto& importer) { return (*importer)(); });
+        const sys::Lock lock(mutex_);  // those that are left are gone
+        std::erase_if(importers_, [&](const auto& importer) { return std::ranges::find(told, importer) != told.end(); });
     }
 
 private:
-    // Never resized: its address stays.
-    const std::vector<std::byte> memory_;
+    const std::size_t size_;
+    std::byte* const memory_;
     mutable sys::Mutex mutex_;
     bool revoked_ IOMMUFD_GUARDED_BY(mutex_) = false;
-    std::vector<Importer> importers_ IOMMUFD_GUARDED_BY(mutex_);
+    std::vector<std::shared_ptr<const Importer>> importers_ IOMMUFD_GUARDED_BY(mutex_);
 };
 
 class DmaBufferFile final : public File {

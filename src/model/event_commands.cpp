@@ -17,14 +17,16 @@ constexpr std::uint32_t kMostEvents = 1U << 19;
 
 int Context::fault_queue_alloc(uapi::FaultQueueAlloc& command, const Call& call) {
     if (command.flags != 0) return -EOPNOTSUPP;
+    ProgramsEnd end;
     ReadySignal ready;
-    const int fd = ready.make(ReadySignal::Polls::readable_and_writable);
-    if (fd < 0) return fd;
-    std::shared_ptr<QueueFile<FaultQueue>> file;  // destroyed without the lock
+    if (const int rc = ready.make(ReadySignal::Polls::readable_and_writable, end); rc < 0) return rc;
+    // Destroyed without the lock.
+    const auto file = std::make_shared<QueueFile<FaultQueue>>(shared_from_this());
     const sys::Lock lock(mutex_);
     FaultQueue& queue = objects_.add(std::make_unique<FaultQueue>(std::move(ready)));
-    file = std::make_shared<QueueFile<FaultQueue>>(shared_from_this(), queue);
     ++queue.users;
+    file->serve(queue);
+    const int fd = end.release();
     int rc = files_.adopt(fd, file);
     if (rc == 0) {
         command.out_fault_id = queue.id;
@@ -42,19 +44,21 @@ int Context::veventq_alloc(uapi::VeventqAlloc& command, const Call& call) {
     if (command.flags != 0 || command.reserved != 0 || command.type == uapi::kVeventqDefault)
         return -EOPNOTSUPP;
     if (command.veventq_depth == 0 || command.veventq_depth > kMostEvents) return -EINVAL;
-    std::shared_ptr<QueueFile<VeventQueue>> file;  // destroyed without the lock
+    // Destroyed without the lock.
+    const auto file = std::make_shared<QueueFile<VeventQueue>>(shared_from_this());
     const sys::Lock lock(mutex_);
     auto* const viommu = objects_.find<Viommu>(command.viommu_id);
     if (viommu == nullptr) return -ENOENT;
     if (viommu->events_of(command.type) != nullptr) return -EEXIST;
+    ProgramsEnd end;
     ReadySignal ready;
-    const int fd = ready.make(ReadySignal::Polls::readable);
-    if (fd < 0) return fd;
+    if (const int rc = ready.make(ReadySignal::Polls::readable, end); rc < 0) return rc;
     viommu->event_queues.reserve(viommu->event_queues.size() + 1);
     VeventQueue& queue = objects_.add(
         std::make_unique<VeventQueue>(std::move(ready), *viommu, command.type, command.veventq_depth));
-    file = std::make_shared<QueueFile<VeventQueue>>(shared_from_this(), queue);
     ++queue.users;
+    file->serve(queue);
+    const int fd = end.release();
     int rc = files_.adopt(fd, file);
     if (rc == 0) {
         command.out_veventq_id = queue.id;

@@ -2,6 +2,7 @@
 #include "model/fault_queue.hpp"
 
 #include <cerrno>
+#include <new>
 
 namespace iommufd::inline v0_1::model {
 
@@ -40,11 +41,17 @@ ssize_t FaultQueue::read(user::Address buffer, std::size_t count) {
         }
         Group& group = waiting_.front();
         group.fault.cookie = free_cookie();
+        try {
+            unanswered_.emplace(group.fault.cookie, group);
+        } catch (const std::bad_alloc&) {
+            rc = -ENOMEM;
+            break;
+        }
         if (user::put(buffer + done, group.fault) < 0) {
+            unanswered_.erase(group.fault.cookie);
             rc = -EFAULT;
             break;
         }
-        unanswered_.emplace(group.fault.cookie, group);
         waiting_.pop_front();
         done += kSize;
     }

@@ -5,6 +5,7 @@
 #include <array>
 #include <cerrno>
 #include <cstddef>
+#include <new>
 
 #include "model/context.hpp"
 #include "model/fault_queue.hpp"
@@ -30,6 +31,7 @@ int Context::hwpt_alloc(uapi::HwptAlloc& command, const Call& call) {
         wanted.data =
             UserData{.type = command.data_type, .address = command.data_uptr, .length = command.data_len};
 
+    const InUse in_use(*device, quiet_);
     Hwpt* hwpt = nullptr;
     if (Ioas* const ioas = quiet_ioas(command.pt_id)) {
         PagingHwpt* paging = nullptr;
@@ -74,7 +76,12 @@ int Context::make_paging(const NewHwpt& wanted, Ioas& ioas, PagingHwpt*& hwpt) {
     ioas.hwpts.reserve(ioas.hwpts.size() + 1);
     hwpt = &objects_.add(std::move(made));
     // The device's own ranges come first, so that a conflict is found before anything is pinned.
-    int rc = wanted.attach_at_once ? attach_hwpt(wanted.device, wanted.pasid, *hwpt) : 0;
+    int rc = 0;
+    try {
+        if (wanted.attach_at_once) rc = attach_hwpt(wanted.device, wanted.pasid, *hwpt);
+    } catch (const std::bad_alloc&) {
+        rc = -ENOMEM;
+    }
     if (rc == 0) {
         rc = ioas.iopt.add_domain(hwpt->domain);
         if (rc == 0) {

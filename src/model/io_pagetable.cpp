@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <iterator>
 #include <limits>
 #include <new>
 #include <utility>
@@ -131,7 +132,8 @@ int IoPagetable::unmap(std::uint64_t first, std::uint64_t last, std::uint64_t& u
     return 0;
 }
 
-int IoPagetable::cut_after(std::uint64_t iova) {
+int IoPagetable::cut_after(std::uint64_t iova, bool& cut) {
+    cut = false;
     const auto found = areas_.lower_bound(iova);
     if (found == areas_.end() || found->second.first > iova) return 0;
     Area& area = found->second;
@@ -144,29 +146,28 @@ int IoPagetable::cut_after(std::uint64_t iova) {
 
     Area left = area;
     left.last = iova;
-    Area right = area;
-    right.first = iova + 1;
-    right.first_byte = area.byte_at(iova + 1);
-    Pages& pages = *area.pages;
-    if (has_domains()) {  // what is held stays held, in two parts
-        if (const int rc = pages.hold(left.first_byte, left.length()); rc < 0) return rc;
-        if (const int rc = pages.hold(right.first_byte, right.length()); rc < 0) {
-            pages.drop(left.first_byte, left.length());
-            return rc;
-        }
-    }
+    if (has_domains())
+        if (const int rc = area.pages->split(area.first_byte, area.length(), left.length()); rc < 0) return rc;
     try {
         areas_.emplace(left.last, left);
     } catch (const std::bad_alloc&) {
-        if (has_domains()) {
-            pages.drop(left.first_byte, left.length());
-            pages.drop(right.first_byte, right.length());
-        }
+        if (has_domains()) area.pages->join(area.first_byte, area.length(), left.length());
         return -ENOMEM;
     }
-    if (has_domains()) pages.drop(area.first_byte, area.length());
-    area = right;
+    area.first = iova + 1;
+    area.first_byte += left.length();
+    cut = true;
     return 0;
+}
+
+void IoPagetable::join_after(std::uint64_t iova) noexcept {
+    const auto left = areas_.find(iova);
+    Area& area = std::next(left)->second;
+    const std::uint64_t length = left->second.length();
+    area.first = left->second.first;
+    area.first_byte = left->second.first_byte;
+    areas_.erase(left);
+    if (has_domains()) area.pages->join(area.first_byte, area.length(), length);
 }
 
 const Area* IoPagetable::area_at(std::uint64_t iova) const {

@@ -87,8 +87,9 @@ public:
 
     // Removes the areas inside a range, one by one until something is in the way.
     int unmap(std::uint64_t first, std::uint64_t last, std::uint64_t& unmapped);
-    // Makes two areas of the one that has these IOVAs at each side of a border.
-    int cut_after(std::uint64_t iova);
+    // Makes two areas, `cut` then, of the one that has these IOVAs at each side of a border; and one again.
+    int cut_after(std::uint64_t iova, bool& cut);
+    void join_after(std::uint64_t iova) noexcept;
 
     // io_pagetable_domains.cpp
     int add_domain(std::shared_ptr<Domain> domain);

@@ -33,8 +33,11 @@ int Context::reserve(const Destination& destination, std::vector<IoPagetable::Pi
     ioas = objects_.find<Ioas>(destination.ioas_id);
     if (ioas == nullptr) return -ENOENT;
     const bool fixed = (destination.flags & uapi::kMapFixedIova) != 0;
-    return ioas->iopt.reserve(std::move(pieces), fixed ? std::optional(destination.iova) : std::nullopt,
-                              permissions_of(destination.flags), plan);
+    const int rc =
+        ioas->iopt.reserve(std::move(pieces), fixed ? std::optional(destination.iova) : std::nullopt,
+                           permissions_of(destination.flags), plan);
+    if (rc == 0) ++ioas->users;  // until it is finished, DESTROY is EBUSY
+    return rc;
 }
 
 int Context::finish(Ioas& ioas, IoPagetable::Plan& plan, std::uint64_t& iova) {
@@ -42,6 +45,7 @@ int Context::finish(Ioas& ioas, IoPagetable::Plan& plan, std::uint64_t& iova) {
     const sys::Lock lock(mutex_);
     iova = plan.iova();
     const int rc = ioas.iopt.publish(plan, populated);
+    --ioas.users;
     quiet_.notify_all();
     return rc;
 }

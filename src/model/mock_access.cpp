@@ -3,6 +3,7 @@
 // Accesses that a test makes and drives by their descriptors.
 #include <algorithm>
 #include <cerrno>
+#include <new>
 #include <utility>
 #include <vector>
 
@@ -82,7 +83,12 @@ int Context::Mock::create_access(Context& context, Command& command, const Call&
             file->set_access(&access);
         return rc;
     };
-    const int rc = attach();
+    int rc = 0;
+    try {
+        rc = attach();
+    } catch (const std::bad_alloc&) {
+        rc = -ENOMEM;
+    }
     if (rc < 0) (void)context.files_.close(fd);
     return rc;
 }
@@ -109,7 +115,12 @@ int Context::Mock::pin_pages(Context& context, Command& command, const Call& cal
     if ((flags & mock::kAccessSyz) != 0) iova = iopt.iova_of_nth(iova);
     access.items.reserve(access.items.size() + 1);
     if (const int rc = iopt.pin(iova, length, (flags & mock::kAccessWrite) != 0, false); rc < 0) return rc;
-    int rc = address == 0 ? 0 : compare(iopt.addresses(iova, length), address - iova % user::kPage);
+    int rc = 0;
+    try {
+        if (address != 0) rc = compare(iopt.addresses(iova, length), address - iova % user::kPage);
+    } catch (const std::bad_alloc&) {
+        rc = -ENOMEM;
+    }
     if (rc == 0) {
         command.access_pages.out_access_pages_id = access.next_item++;
         rc = call.reply(command);

@@ -3,6 +3,7 @@
 // Mock devices: made, attached, and made to report.
 #include <cerrno>
 #include <cstring>
+#include <new>
 #include <utility>
 
 #include "model/fault_queue.hpp"
@@ -29,16 +30,23 @@ int Context::Mock::add_device(Context& context, Command& command, const Call& ca
     auto made = std::make_unique<MockObject>();
     made->mock = std::make_unique<MockDevice>(flags);
     MockObject& object = context.objects_.add(std::move(made));
-    object.device = &context.bind_locked(*object.mock);
+    object.hidden = true;
     std::uint32_t pt_id = command.id;
-    int rc = context.change_page_table(*object.device, kNoPasid, pt_id, Change::attach);
+    int rc = 0;
+    try {
+        object.device = &context.bind_locked(*object.mock);
+        rc = context.change_page_table(*object.device, kNoPasid, pt_id, Change::attach);
+    } catch (const std::bad_alloc&) {
+        rc = -ENOMEM;
+    }
+    object.hidden = false;
     if (rc == 0) {
         command.mock_domain = {
             .out_stdev_id = object.id, .out_hwpt_id = pt_id, .out_idev_id = object.device->id};
         rc = call.reply(command);
     }
     if (rc < 0) {
-        context.unbind_locked(*object.device);
+        if (object.device != nullptr) context.unbind_locked(*object.device);
         context.objects_.remove(object);
     }
     return rc;
@@ -46,8 +54,9 @@ int Context::Mock::add_device(Context& context, Command& command, const Call& ca
 
 int Context::Mock::replace(Context& context, Command& command, const Call& call) {
     const sys::Lock lock(context.mutex_);
-    const auto* const object = context.objects_.find<MockObject>(command.id);
+    auto* const object = context.objects_.find<MockObject>(command.id);
     if (object == nullptr) return -ENOENT;
+    const InUse in_use(*object, context.quiet_);
     const int rc = context.change_page_table(*object->device, kNoPasid, command.mock_domain_replace.pt_id,
                                              Change::replace);
     return rc < 0 ? rc : call.reply(command);
@@ -55,8 +64,9 @@ int Context::Mock::replace(Context& context, Command& command, const Call& call)
 
 int Context::Mock::pasid_attach(Context& context, Command& command, const Call& call) {
     const sys::Lock lock(context.mutex_);
-    const auto* const object = context.objects_.find<MockObject>(command.id);
+    auto* const object = context.objects_.find<MockObject>(command.id);
     if (object == nullptr) return -ENOENT;
+    const InUse in_use(*object, context.quiet_);
     const std::uint32_t pasid = command.pasid_attach.pasid;
     int rc = context.change_page_table(*object->device, pasid, command.pasid_attach.pt_id, Change::attach);
     if (rc < 0) return rc;
@@ -67,8 +77,9 @@ int Context::Mock::pasid_attach(Context& context, Command& command, const Call& 
 
 int Context::Mock::pasid_replace(Context& context, Command& command, const Call& call) {
     const sys::Lock lock(context.mutex_);
-    const auto* const object = context.objects_.find<MockObject>(command.id);
+    auto* const object = context.objects_.find<MockObject>(command.id);
     if (object == nullptr) return -ENOENT;
+    const InUse in_use(*object, context.quiet_);
     const int rc = context.change_page_table(*object->device, command.pasid_replace.pasid,
                                              command.pasid_replace.pt_id, Change::replace);
     return rc < 0 ? rc : call.reply(command);
@@ -76,8 +87,9 @@ int Context::Mock::pasid_replace(Context& context, Command& command, const Call&
 
 int Context::Mock::pasid_detach(Context& context, const Command& command) {
     const sys::Lock lock(context.mutex_);
-    const auto* const object = context.objects_.find<MockObject>(command.id);
+    auto* const object = context.objects_.find<MockObject>(command.id);
     if (object == nullptr) return -ENOENT;
+    const InUse in_use(*object, context.quiet_);
     context.detach_device(*object->device, command.pasid_detach.pasid);
     return 0;
 }

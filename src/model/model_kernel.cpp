@@ -116,15 +116,17 @@ int ModelKernel::poll(std::span<pollfd> descriptors, int timeout_ms) {
 }
 
 int ModelKernel::fstat(int fd, sys::FileStatus& status) {
-    const int rc = host_.fstat(fd, status);
-    if (rc < 0) return rc;
-    if (const FileTable::Found found = files_.find(fd))
-        status = {.mode = S_IFCHR | 0600,
-                  .device = found.device,
-                  .container = status.container,
-                  .inode = status.inode,
-                  .size = 0};
-    return 0;
+    return guarded([&] {
+        const int rc = host_.fstat(fd, status);
+        if (rc < 0) return rc;
+        if (const FileTable::Found found = files_.find(fd))
+            status = {.mode = S_IFCHR | 0600,
+                      .device = found.device,
+                      .container = status.container,
+                      .inode = status.inode,
+                      .size = 0};
+        return 0;
+    });
 }
 
 int ModelKernel::stat(const char* path, sys::FileStatus& status) {

@@ -8,6 +8,8 @@
 #include <map>
 #include <memory>
 
+#include "sys/mutex.hpp"
+
 namespace iommufd::inline v0_1::model {
 
 struct Object {
@@ -17,7 +19,28 @@ struct Object {
     virtual ~Object() = default;
 
     std::uint32_t id = 0;
-    unsigned users = 1;  // the table is one
+    unsigned users = 1;   // the table is one
+    unsigned in_use = 0;  // by calls that wait; each is a user too
+    bool hidden = false;  // is being made, or taken apart: nobody finds it
+};
+
+// A call lets go of the lock, and finds the object again when it has it back (Linux: iommufd_lock_obj()).
+class InUse {
+public:
+    InUse(Object& object, sys::Condition& ended) noexcept : object_(object), ended_(ended) {
+        ++object_.users;
+        ++object_.in_use;
+    }
+    ~InUse() {
+        --object_.users;
+        if (--object_.in_use == 0) ended_.notify_all();
+    }
+    InUse(const InUse&) = delete;
+    InUse& operator=(const InUse&) = delete;
+
+private:
+    Object& object_;
+    sys::Condition& ended_;
 };
 
 class ObjectTable {
@@ -48,7 +71,8 @@ public:
 
     Object* find(std::uint32_t id) const {
         const auto found = objects_.find(id);
-        return found == objects_.end() ? nullptr : found->second.get();
+        Object* const object = found == objects_.end() ? nullptr : found->second.get();
+        return object == nullptr || object->hidden ? nullptr : object;
     }
     // Null, too, where the id names another kind of object.
     template <class T>

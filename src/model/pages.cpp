@@ -63,47 +63,57 @@ std::uint64_t Pages::contiguity() const noexcept {
     return file_ ? file_->page_size() : user::kPage;
 }
 
-Pages::Slice Pages::slice(std::uint64_t byte, std::uint64_t length) {
+Pages::Slice Pages::slice(std::uint64_t byte, std::uint64_t length) noexcept {
     return {.first = byte / user::kPage, .last = (byte + length - 1) / user::kPage};
 }
 
-std::uint64_t Pages::count(const std::vector<Slice>& slices) {
-    std::uint64_t pages = 0;
-    for (const Slice& slice : slices) pages += slice.last - slice.first + 1;
-    return pages;
+void Pages::insert(Slice held) noexcept {
+    slices_.insert(std::ranges::upper_bound(slices_, held.first, {}, &Slice::first), held);
 }
 
-std::vector<Pages::Slice> Pages::not_held(Slice wanted) const {
-    std::vector<Slice> missing;
-    std::uint64_t next = wanted.first;  // the first page that isn't looked at yet
+void Pages::erase(Slice held) noexcept { slices_.erase(std::ranges::find(slices_, held)); }
+
+std::optional<Pages::Slice> Pages::first_not_held(Slice wanted) const noexcept {
     for (const Slice& other : slices_) {
-        if (other.first > wanted.last) break;
-        if (other.first > next) missing.push_back({.first = next, .last = other.first - 1});
-        next = std::max(next, other.last + 1);
+        if (other.first > wanted.first)
+            return Slice{.first = wanted.first, .last = std::min(wanted.last, other.first - 1)};
+        if (other.last >= wanted.last) return {};
+        wanted.first = std::max(wanted.first, other.last + 1);
     }
-    if (next <= wanted.last) missing.push_back({.first = next, .last = wanted.last});
-    return missing;
+    return wanted;
+}
+
+std::uint64_t Pages::count_not_held(Slice wanted) const noexcept {
+    std::uint64_t pages = 0;
+    while (const std::optional<Slice> missing = first_not_held(wanted)) {
+        pages += missing->last - missing->first + 1;
+        if (missing->last == wanted.last) break;
+        wanted.first = missing->last + 1;
+    }
+    return pages;
 }
 
 bool Pages::held(std::uint64_t byte, std::uint64_t length) const {
     const sys::Lock lock(mutex_);
-    return buffer_ || not_held(slice(byte, length)).empty();
+    return buffer_ || !first_not_held(slice(byte, length));
 }
 
 int Pages::populate(std::uint64_t byte, std::uint64_t length) const {
     if (buffer_) return 0;
-    std::vector<Slice> missing;
-    {
-        const sys::Lock lock(mutex_);
-        missing = not_held(slice(byte, length));
-    }
-    for (const Slice& pages : missing) {
-        const std::uint64_t start = hint(pages.first * user::kPage);
-        const std::uint64_t size = (pages.last - pages.first + 1) * user::kPage;
+    Slice rest = slice(byte, length);
+    for (;;) {
+        std::optional<Slice> missing;
+        {
+            const sys::Lock lock(mutex_);
+            missing = first_not_held(rest);
+        }
+        if (!missing) return 0;
+        const std::uint64_t start = hint(missing->first * user::kPage);
+        const std::uint64_t size = (missing->last - missing->first + 1) * user::kPage;
         const int rc = file_ ? file_->populate(start, size) : user::populate(start, size, writable_);
-        if (rc < 0) return rc;
+        if (rc < 0 || missing->last == rest.last) return rc;
+        rest.first = missing->last + 1;
     }
-    return 0;
 }
 
 int Pages::hold(std::uint64_t byte, std::uint64_t length) {
@@ -112,21 +122,40 @@ int Pages::hold(std::uint64_t byte, std::uint64_t length) {
     const sys::Lock lock(mutex_);
     try {
         slices_.reserve(slices_.size() + 1);
-        if (const int rc = charge_.accountant->charge(charge_.mode, count(not_held(wanted))); rc < 0)
-            return rc;
     } catch (const std::bad_alloc&) {
         return -ENOMEM;
     }
-    slices_.insert(std::ranges::upper_bound(slices_, wanted.first, {}, &Slice::first), wanted);
+    if (const int rc = charge_.accountant->charge(charge_.mode, count_not_held(wanted)); rc < 0) return rc;
+    insert(wanted);
     return 0;
 }
 
-void Pages::drop(std::uint64_t byte, std::uint64_t length) {
+void Pages::drop(std::uint64_t byte, std::uint64_t length) noexcept {
     if (buffer_) return;
     const Slice dropped = slice(byte, length);
     const sys::Lock lock(mutex_);
-    slices_.erase(std::ranges::find(slices_, dropped));
-    charge_.accountant->uncharge(charge_.mode, count(not_held(dropped)));
+    erase(dropped);
+    charge_.accountant->uncharge(charge_.mode, count_not_held(dropped));
+}
+
+int Pages::split(std::uint64_t byte, std::uint64_t length, std::uint64_t left) {
+    const sys::Lock lock(mutex_);
+    try {
+        slices_.reserve(slices_.size() + 1);
+    } catch (const std::bad_alloc&) {
+        return -ENOMEM;
+    }
+    erase(slice(byte, length));
+    insert(slice(byte, left));
+    insert(slice(byte + left, length - left));
+    return 0;
+}
+
+void Pages::join(std::uint64_t byte, std::uint64_t length, std::uint64_t left) noexcept {
+    const sys::Lock lock(mutex_);
+    erase(slice(byte, left));
+    erase(slice(byte + left, length - left));
+    insert(slice(byte, length));
 }
 
 void Pages::each_pinned(const std::function<void(user::Address)>& visit) const {

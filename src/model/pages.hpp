@@ -6,6 +6,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "model/accountant.hpp"
@@ -64,7 +65,10 @@ public:
     int populate(std::uint64_t byte, std::uint64_t length) const IOMMUFD_EXCLUDES(mutex_);
     // Pins and charges a slice: 0 or -ENOMEM. Each hold() is dropped once.
     int hold(std::uint64_t byte, std::uint64_t length) IOMMUFD_EXCLUDES(mutex_);
-    void drop(std::uint64_t byte, std::uint64_t length) IOMMUFD_EXCLUDES(mutex_);
+    void drop(std::uint64_t byte, std::uint64_t length) noexcept IOMMUFD_EXCLUDES(mutex_);
+    // One hold becomes two, that of the first `left` bytes and that of the rest, or these one again.
+    int split(std::uint64_t byte, std::uint64_t length, std::uint64_t left) IOMMUFD_EXCLUDES(mutex_);
+    void join(std::uint64_t byte, std::uint64_t length, std::uint64_t left) noexcept IOMMUFD_EXCLUDES(mutex_);
     // Each page that is pinned, once, by where the model reaches it.
     void each_pinned(const std::function<void(user::Address)>& visit) const IOMMUFD_EXCLUDES(mutex_);
 
@@ -77,10 +81,14 @@ private:
 
     Pages(std::uint64_t start, bool writable, Charge charge);
 
-    static Slice slice(std::uint64_t byte, std::uint64_t length);
-    static std::uint64_t count(const std::vector<Slice>& slices);
-    // The parts of it that no slice in `slices_` shows.
-    std::vector<Slice> not_held(Slice wanted) const IOMMUFD_REQUIRES(mutex_);
+    static Slice slice(std::uint64_t byte, std::uint64_t length) noexcept;
+    // There is room for it.
+    void insert(Slice held) noexcept IOMMUFD_REQUIRES(mutex_);
+    void erase(Slice held) noexcept IOMMUFD_REQUIRES(mutex_);
+    // The first part of it that no slice in `slices_` shows.
+    std::optional<Slice> first_not_held(Slice wanted) const noexcept IOMMUFD_REQUIRES(mutex_);
+    // How many of its pages none shows.
+    std::uint64_t count_not_held(Slice wanted) const noexcept IOMMUFD_REQUIRES(mutex_);
 
     std::shared_ptr<BackingFile> file_;
     std::shared_ptr<DmaBuffer> buffer_;

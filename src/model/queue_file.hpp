@@ -14,11 +14,12 @@ namespace iommufd::inline v0_1::model {
 template <class Queue>
 class QueueFile final : public File {
 public:
-    QueueFile(std::shared_ptr<Context> context, Queue& queue)
-        : context_(std::move(context)), queue_(&queue) {}
+    explicit QueueFile(std::shared_ptr<Context> context) : context_(std::move(context)) {}
     ~QueueFile() override {
         if (queue_ != nullptr) context_->put(*queue_);
     }
+    // Before the descriptor is there; its user count is the caller's to raise.
+    void serve(Queue& queue) noexcept { queue_ = &queue; }
     // The queue goes with whoever made it: nobody has seen this descriptor.
     void abandon() noexcept { queue_ = nullptr; }
 
@@ -35,7 +36,7 @@ public:
 
 private:
     std::shared_ptr<Context> context_;
-    Queue* queue_;
+    Queue* queue_ = nullptr;
 };
 
 }  // namespace iommufd::inline v0_1::model

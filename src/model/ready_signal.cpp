@@ -10,23 +10,25 @@
 
 namespace iommufd::inline v0_1::model {
 
+ProgramsEnd::~ProgramsEnd() {
+    if (fd_ >= 0) (void)::close(fd_);
+}
+
 ReadySignal::~ReadySignal() {
     if (own_ >= 0) (void)::close(own_);
     if (peer_ >= 0) (void)::close(peer_);
 }
 
-int ReadySignal::make(Polls polls) noexcept {
+int ReadySignal::make(Polls polls, ProgramsEnd& end) noexcept {
     std::array<int, 2> ends{};
     const int made = polls == Polls::readable
                          ? ::pipe2(ends.data(), O_CLOEXEC | O_NONBLOCK)
                          : ::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends.data());
     if (made < 0) return -errno;
-    own_ = ::fcntl(ends[0], F_DUPFD_CLOEXEC, 0);
-    const int error = errno;
+    end.own(ends[0]);
     peer_ = ends[1];
-    if (own_ >= 0) return ends[0];
-    (void)::close(ends[0]);
-    return -error;
+    own_ = ::fcntl(ends[0], F_DUPFD_CLOEXEC, 0);
+    return own_ < 0 ? -errno : 0;
 }
 
 void ReadySignal::set(bool ready) noexcept {

@@ -7,6 +7,21 @@
 
 namespace iommufd::inline v0_1::model {
 
+// A new descriptor that is closed unless the program gets it.
+class ProgramsEnd {
+public:
+    ProgramsEnd() noexcept = default;
+    ProgramsEnd(const ProgramsEnd&) = delete;
+    ProgramsEnd& operator=(const ProgramsEnd&) = delete;
+    ~ProgramsEnd();
+
+    void own(int fd) noexcept { fd_ = fd; }
+    int release() noexcept { return std::exchange(fd_, -1); }
+
+private:
+    int fd_ = -1;
+};
+
 class ReadySignal {
 public:
     enum class Polls {
@@ -20,8 +35,8 @@ public:
     ReadySignal& operator=(ReadySignal&&) = delete;
     ~ReadySignal();
 
-    // A new descriptor for the program, which owns it, or -EMFILE, -ENFILE, -ENOMEM.
-    int make(Polls polls) noexcept;
+    // 0 and the program's descriptor, or -EMFILE, -ENFILE, -ENOMEM.
+    int make(Polls polls, ProgramsEnd& end) noexcept;
     void set(bool ready) noexcept;
 
 private:

@@ -10,15 +10,17 @@ void VeventQueue::report(std::span<const std::byte> data) {
     constexpr std::uint32_t kSequences = std::numeric_limits<std::int32_t>::max();
     const sys::Lock lock(mutex_);
     Event event{.header = {.flags = 0, .sequence = sequence_}, .data = {}};
-    if (normal_ == depth_) {
+    if (normal_ == depth_)
         event.header.flags = uapi::kVeventLost;
-    } else {
+    else
         event.data.assign(data.begin(), data.end());
-        ++normal_;
-    }
+    const bool normal = !event.lost();
     // The news of a loss stays at the end, or it isn't told: the sequence shows the gap.
-    if (!events_.empty() && events_.back().lost()) events_.pop_back();
-    events_.push_back(std::move(event));
+    if (!events_.empty() && events_.back().lost())
+        events_.back() = std::move(event);
+    else
+        events_.push_back(std::move(event));
+    if (normal) ++normal_;
     sequence_ = (sequence_ + 1) & kSequences;
     ready_.set(true);
 }

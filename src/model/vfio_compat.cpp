@@ -169,8 +169,11 @@ int Context::VfioCompat::unmap_dma(Context& context, user::Address argument) {
     } else {
         const std::uint64_t last = unmap.iova + unmap.size - 1;
         if (!iopt.large_pages()) {
-            rc = iopt.cut_after(last);
-            if (rc == 0 && unmap.iova != 0) rc = iopt.cut_after(unmap.iova - 1);
+            bool cut = false;
+            bool cut_before = false;
+            rc = iopt.cut_after(last, cut);
+            if (rc == 0 && unmap.iova != 0) rc = iopt.cut_after(unmap.iova - 1, cut_before);
+            if (rc == -ENOMEM && cut) iopt.join_after(last);
             if (rc < 0) return rc;
         }
         if (unmap.size == 0)

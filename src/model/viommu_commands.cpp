@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstddef>
+#include <new>
 
 #include "model/context.hpp"
 #include "model/viommu.hpp"
@@ -34,19 +35,18 @@ int RegisterWindow::make(std::uint64_t offset, std::uint64_t length, std::uint32
     return 0;
 }
 
-int Context::open_window(Viommu& viommu, const UserData& data) {
+int Context::open_window(Viommu& viommu, const UserData& data, Windows& opened) {
     mock::ViommuSelftest config{};
     constexpr std::size_t kLeast = offsetof(mock::ViommuSelftest, out_mmap_offset);
     if (const int rc = data.copy_to(&config, mock::kViommuSelftest, sizeof config, kLeast); rc < 0) return rc;
     std::uint64_t offset = user::kPage;  // the lowest that is free, but 0
     while (windows_.contains(offset)) offset += kWindowLength;
+    opened.emplace(offset, &viommu);
     if (const int rc = viommu.window.make(offset, kWindowLength, config.in_data); rc < 0) return rc;
     config.out_data = config.in_data;
     config.out_mmap_offset = offset;
     config.out_mmap_length = kWindowLength;
-    if (user::copy_to(data.address, &config, data.length) < 0) return -EFAULT;
-    windows_.emplace(offset, &viommu);
-    return 0;
+    return user::copy_to(data.address, &config, data.length) < 0 ? -EFAULT : 0;
 }
 
 int Context::viommu_alloc(uapi::ViommuAlloc& command, const Call& call) {
@@ -61,14 +61,17 @@ int Context::viommu_alloc(uapi::ViommuAlloc& command, const Call& call) {
     auto made = std::make_unique<Viommu>();
     made->iommu = device->endpoint->iommu();
     made->parent = parent;
+    Windows opened;
+    if (command.data_len != 0) {
+        const UserData data{
+            .type = command.type, .address = command.data_uptr, .length = command.data_len};
+        if (const int rc = open_window(*made, data, opened); rc < 0) return rc;
+    }
     Viommu& viommu = objects_.add(std::move(made));
     ++parent->users;
-    int rc = 0;
-    if (command.data_len != 0)
-        rc = open_window(viommu,
-                         {.type = command.type, .address = command.data_uptr, .length = command.data_len});
+    windows_.merge(opened);
     command.out_viommu_id = viommu.id;
-    if (rc == 0) rc = call.reply(command);
+    const int rc = call.reply(command);
     if (rc < 0) drop(viommu);
     return rc;
 }
@@ -90,8 +93,9 @@ int Context::vdevice_alloc(uapi::VdeviceAlloc& command, const Call& call) {
     made->viommu = viommu;
     made->device = device;
     made->number = command.virt_id;
-    viommu->vdevices[command.virt_id] = made.get();
+    std::map<std::uint64_t, Vdevice*> entry{{command.virt_id, made.get()}};
     Vdevice& vdevice = objects_.add(std::move(made));
+    viommu->vdevices.merge(entry);
     ++viommu->users;
     device->vdevice = &vdevice;
     command.out_vdevice_id = vdevice.id;
@@ -119,6 +123,7 @@ int Context::hw_queue_alloc(uapi::HwQueueAlloc& command, const Call& call) {
     if (command.type != mock::kHwQueueSelftest) return -EOPNOTSUPP;
 
     HwQueue& queue = objects_.add(std::make_unique<HwQueue>());
+    queue.hidden = true;
     const auto build = [&]() IOMMUFD_REQUIRES(mutex_) {
         const std::uint64_t offset = command.nesting_parent_iova % user::kPage;
         const std::uint64_t pages = offset + command.length + (user::kPage - 1);
@@ -140,7 +145,13 @@ int Context::hw_queue_alloc(uapi::HwQueueAlloc& command, const Call& call) {
         command.out_hw_queue_id = queue.id;
         return call.reply(command);
     };
-    const int rc = build();
+    int rc = 0;
+    try {
+        rc = build();
+    } catch (const std::bad_alloc&) {
+        rc = -ENOMEM;
+    }
+    queue.hidden = false;
     if (rc < 0) drop(queue);
     return rc;
 }
@@ -151,6 +162,7 @@ int Context::hold_queue(HwQueue& queue) {
     if (queue.length / user::kPage >= kTooMany) return -ENOMEM;
     AccessObject& access = make_access(true);
     Ioas& ioas = *queue.viommu->parent->ioas;
+    await_quiet(ioas);
     int rc = change_ioas(access, &ioas);
     if (rc == 0) {
         rc = ioas.iopt.pin(queue.first_page, queue.length, false, true);
