@@ -159,7 +159,7 @@ private:
     sys::Condition quiet_;  // a map has ended, or a call that had let go of the lock
     ObjectTable objects_ IOMMUFD_GUARDED_BY(mutex_);
     AccountMode account_mode_ IOMMUFD_GUARDED_BY(mutex_) = AccountMode::user;
-    std::uint32_t vfio_ioas_ IOMMUFD_GUARDED_BY(mutex_) = 0;               // 0: none
+    std::uint32_t vfio_ioas_ IOMMUFD_GUARDED_BY(mutex_) = 0;  // 0: none
     Windows windows_ IOMMUFD_GUARDED_BY(mutex_);
 };
 

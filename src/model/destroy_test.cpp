@@ -28,7 +28,8 @@ public:
         uffdio_register range{.range = {.start = memory_.address(), .len = kPage},
                               .mode = UFFDIO_REGISTER_MODE_MISSING,
                               .ioctls = 0};
-        works_ = fd_ >= 0 && ::ioctl(fd_, UFFDIO_API, &api) == 0 && ::ioctl(fd_, UFFDIO_REGISTER, &range) == 0;
+        works_ =
+            fd_ >= 0 && ::ioctl(fd_, UFFDIO_API, &api) == 0 && ::ioctl(fd_, UFFDIO_REGISTER, &range) == 0;
     }
     ~HeldPage() {
         if (fd_ >= 0) (void)::close(fd_);
@@ -117,7 +118,9 @@ TEST_F(ModelDestroy, OfTheIoasIsBusyWhileAMapIsInFlight) {
     EXPECT_EQ(mapped, 0);
 }
 
-TEST_F(ModelDestroy, OfAHwptWaitsForTheMapAndIsFoundByNobodyMeanwhile) { expect_that_it_waits(manual, manual); }
+TEST_F(ModelDestroy, OfAHwptWaitsForTheMapAndIsFoundByNobodyMeanwhile) {
+    expect_that_it_waits(manual, manual);
+}
 
 TEST_F(ModelDestroy, OfADeviceWaitsForTheMapBeforeItsDomainGoes) { expect_that_it_waits(stdev, automatic); }
 

@@ -51,7 +51,8 @@ public:
         }
         std::erase_if(told, [](const auto& importer) { return (*importer)(); });
         const sys::Lock lock(mutex_);  // those that are left are gone
-        std::erase_if(importers_, [&](const auto& importer) { return std::ranges::find(told, importer) != told.end(); });
+        std::erase_if(importers_,
+                      [&](const auto& importer) { return std::ranges::find(told, importer) != told.end(); });
     }
 
 private:

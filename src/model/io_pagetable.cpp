@@ -147,7 +147,8 @@ int IoPagetable::cut_after(std::uint64_t iova, bool& cut) {
     Area left = area;
     left.last = iova;
     if (has_domains())
-        if (const int rc = area.pages->split(area.first_byte, area.length(), left.length()); rc < 0) return rc;
+        if (const int rc = area.pages->split(area.first_byte, area.length(), left.length()); rc < 0)
+            return rc;
     try {
         areas_.emplace(left.last, left);
     } catch (const std::bad_alloc&) {

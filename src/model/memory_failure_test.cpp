@@ -52,21 +52,27 @@ const std::vector<Operation>& ioctls() {
          }},
         {"IoasMapAnywhere", [](World& w) { return w.map_anywhere(w.first, w.memory.address(), 3 * kPage); }},
         {"IoasMapFixed", [](World& w) { return w.map(w.first, w.memory.address(), 16 * kPage, 0x7f000000); }},
-        {"IoasMapFile", [](World& w) { return w.map_file(w.first, w.file.number(), kPage, 2 * kPage, 0x7f000000); }},
-        {"IoasMapDmaBuffer", [](World& w) { return w.map_file(w.first, w.dma_buffer, 0, kPage, 0x7f000000); }},
-        {"IoasCopy", [](World& w) { return w.copy(w.first, World::kIova + kPage, 9 * kPage, w.second, 0x100000); }},
+        {"IoasMapFile",
+         [](World& w) { return w.map_file(w.first, w.file.number(), kPage, 2 * kPage, 0x7f000000); }},
+        {"IoasMapDmaBuffer",
+         [](World& w) { return w.map_file(w.first, w.dma_buffer, 0, kPage, 0x7f000000); }},
+        {"IoasCopy",
+         [](World& w) { return w.copy(w.first, World::kIova + kPage, 9 * kPage, w.second, 0x100000); }},
         {"IoasCopyIntoADomain",
          [](World& w) { return w.copy(w.second, 0x5000, 2 * kPage, w.first, 0x7f000000); }},
         {"IoasUnmap", [](World& w) { return w.unmap(w.first, World::kIova, 8 * kPage); }},
         {"IoasUnmapAll", [](World& w) { return w.unmap(w.second, 0, ~std::uint64_t{0}); }},
-        {"OptionHugePages", [](World& w) { return w.option(uapi::kOptionSet, uapi::kOptionHugePages, w.second, 0); }},
+        {"OptionHugePages",
+         [](World& w) { return w.option(uapi::kOptionSet, uapi::kOptionHugePages, w.second, 0); }},
         {"VfioIoas",
          [](World& w) {
              uapi::VfioIoas command{.ioas_id = w.first, .op = uapi::kVfioIoasSet};
              return w.call(uapi::kVfioIoas, command);
          }},
         {"HwptAllocPaging",
-         [](World& w) { return w.hwpt(w.nesting.idev, w.first, uapi::kHwptDirtyTracking | uapi::kHwptPasid); }},
+         [](World& w) {
+             return w.hwpt(w.nesting.idev, w.first, uapi::kHwptDirtyTracking | uapi::kHwptPasid);
+         }},
         {"HwptAllocNested", [](World& w) { return w.nested(w.parent, w.faults); }},
         {"HwptAllocOnViommu", [](World& w) { return w.nested(w.viommu, w.faults); }},
         {"GetHwInfo",
@@ -210,19 +216,13 @@ const std::vector<Operation>& ioctls() {
              if (fd >= 0) (void)w.kernel().close(fd);
              return fd;
          }},
-        {"VfioBind",
-         [](World& w) { return w.bind(w.cdev); }},
-        {"VfioAttach",
-         [](World& w) {
-             return w.attach(w.bound_cdev, w.second);
-         }},
-        {"VfioReplace",
-         [](World& w) {
-             return w.attach(w.attached_cdev, w.second);
-         }},
+        {"VfioBind", [](World& w) { return w.bind(w.cdev); }},
+        {"VfioAttach", [](World& w) { return w.attach(w.bound_cdev, w.second); }},
+        {"VfioReplace", [](World& w) { return w.attach(w.attached_cdev, w.second); }},
         {"VfioSetIrqs", [](World& w) { return w.set_irqs(); }},
         {"VdpaUpdate", [](World& w) { return w.vdpa_message(uapi::vhost::kIotlbUpdate, 0x100000); }, -EFAULT},
-        {"VdpaInvalidate", [](World& w) { return w.vdpa_message(uapi::vhost::kIotlbInvalidate, 0); }, -EFAULT},
+        {"VdpaInvalidate", [](World& w) { return w.vdpa_message(uapi::vhost::kIotlbInvalidate, 0); },
+         -EFAULT},
     };
     return kAll;
 }
@@ -256,11 +256,13 @@ const std::vector<Operation>& test_operations() {
         {"CreateAccess",
          [](World& w) {
              mock::TestCmd made{};
-             const int rc = w.test(mock::kCreateAccess, w.second, [](auto& c) { c.create_access.flags = 1; }, &made);
+             const int rc =
+                 w.test(mock::kCreateAccess, w.second, [](auto& c) { c.create_access.flags = 1; }, &made);
              if (rc == 0) w.keep(made.create_access.out_access_fd);
              return rc;
          }},
-        {"DestroyAccessPages", [](World& w) { return w.test(mock::kDestroyAccessPages, w.access, [](auto&) {}); }},
+        {"DestroyAccessPages",
+         [](World& w) { return w.test(mock::kDestroyAccessPages, w.access, [](auto&) {}); }},
         {"AccessPages",
          [](World& w) {
              return w.test(mock::kAccessPages, w.access, [&](auto& c) {
@@ -310,7 +312,8 @@ const std::vector<Operation>& test_operations() {
         {"TriggerIopf",
          [](World& w) {
              return w.test(mock::kTriggerIopf, 0, [&](auto& c) {
-                 c.trigger_iopf = {.dev_id = w.nesting.idev, .pasid = 0, .grpid = 3, .perm = 1, .addr = 0x5000};
+                 c.trigger_iopf = {
+                     .dev_id = w.nesting.idev, .pasid = 0, .grpid = 3, .perm = 1, .addr = 0x5000};
              });
          }},
         {"DevCheckCache",
@@ -320,7 +323,8 @@ const std::vector<Operation>& test_operations() {
          }},
         {"TriggerVevent",
          [](World& w) {
-             return w.test(mock::kTriggerVevent, 0, [&](auto& c) { c.trigger_vevent.dev_id = w.nesting.idev; });
+             return w.test(mock::kTriggerVevent, 0,
+                           [&](auto& c) { c.trigger_vevent.dev_id = w.nesting.idev; });
          }},
         {"TriggerVeventOnAFullQueue",
          [](World& w) {
@@ -377,8 +381,7 @@ TEST_P(ModelMemoryFailure, LeavesNothingChanged) {
             ASSERT_GE(rc, 0) << "with all the memory that it wants";
             break;
         }
-        ASSERT_EQ(rc, GetParam().no_memory)
-            << "allocation " << n;
+        ASSERT_EQ(rc, GetParam().no_memory) << "allocation " << n;
         ASSERT_EQ(world.snapshot(), before) << "allocation " << n;
     }
     world.expect_that_all_can_be_given_back();

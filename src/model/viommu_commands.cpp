@@ -63,8 +63,7 @@ int Context::viommu_alloc(uapi::ViommuAlloc& command, const Call& call) {
     made->parent = parent;
     Windows opened;
     if (command.data_len != 0) {
-        const UserData data{
-            .type = command.type, .address = command.data_uptr, .length = command.data_len};
+        const UserData data{.type = command.type, .address = command.data_uptr, .length = command.data_len};
         if (const int rc = open_window(*made, data, opened); rc < 0) return rc;
     }
     Viommu& viommu = objects_.add(std::move(made));
