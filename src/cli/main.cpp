@@ -13,6 +13,7 @@
 #include "cli/arguments.hpp"
 #include "cli/bench.hpp"
 #include "cli/dmatest.hpp"
+#include "cli/exec.hpp"
 #include "cli/run.hpp"
 #include "iommufd/object/command_line.hpp"
 
@@ -84,6 +85,46 @@ void add_to(CLI::App& command, BenchArguments& arguments) {
         ->check(CLI::Range(1, 1000));
 }
 
+void add_to(CLI::App& command, ExecArguments& arguments) {
+    command.footer(
+        "The command and its arguments follow after --: iommufd exec [OPTIONS] -- COMMAND [ARGUMENT...]\n\n"
+        "In COMMAND and its arguments {iommufd} and {vfio:BDF} stand for the numbers of the descriptors, "
+        "which are also in\n"
+        "its environment: IOMMUFD_FD, IOMMUFD_VFIO_FDS (BDF=FD,...) and IOMMUFD_VFIO_FD_0000_02_00_0.\n"
+        "Exit status: the command's own; 125 if it can't be prepared, 126 if it can't be started, 127 if it "
+        "isn't found.");
+    command
+        .add_option("--user", arguments.user,
+                    "as whom: USER[:GROUP], names or numbers; without it the user stays")
+        ->type_name("USER");
+    command
+        .add_option("--device", arguments.devices, "that the command gets: its PCI address; once for each")
+        ->type_name("BDF")
+        ->expected(1)
+        ->allow_extra_args(false)
+        ->take_all();
+    command
+        .add_option_function<std::string>(
+            "--memlock",
+            [&arguments](const std::string& text) {
+                if (text == "auto") return;
+                std::string bytes = text;
+                if (const std::string wrong = CLI::AsSizeValue(false)(bytes); !wrong.empty())
+                    throw CLI::ValidationError("--memlock", "it is neither auto nor a size like 4G: " + text);
+                arguments.memlock = std::stoull(bytes);
+            },
+            "how much the command may lock: a size, or auto, which is no limit where that is its own (auto)")
+        ->type_name("auto|SIZE");
+}
+
+// Takes away the words of the command that is to be started: what follows the first "--".
+std::vector<std::string> cut_command(std::vector<std::string>& words) {
+    const auto mark = std::ranges::find(words, "--");
+    std::vector<std::string> command(mark == words.end() ? mark : mark + 1, words.end());
+    words.erase(mark, words.end());
+    return command;
+}
+
 int main(int argc, char** argv) {
     CLI::App app("Controls which memory devices may reach, through Linux's /dev/iommu.", "iommufd");
     app.require_subcommand(1);
@@ -110,10 +151,20 @@ int main(int argc, char** argv) {
     add_to(*bench_command, bench_arguments);
     bench_command->add_flag("--json", bench_options.arguments.json, "print the figures as JSON");
 
+    ExecArguments exec_arguments;
+    CLI::App* const exec_command =
+        app.add_subcommand("exec",
+                           "start a command without privileges, with descriptors of /dev/iommu and of "
+                           "devices that it can't open itself");
+    add_to(*exec_command, exec_arguments);
+
     auto words = object::normalise_argv({argv + 1, static_cast<std::size_t>(argc > 0 ? argc - 1 : 0)});
+    if (!words.empty() && words.front() == "exec") exec_arguments.command = cut_command(words);
     std::reverse(words.begin(), words.end());  // as CLI11 wants them
     try {
         app.parse(words);
+        if (exec_command->parsed() && exec_arguments.command.empty())
+            throw CLI::RequiredError("the command that is to be started, after --,");
     } catch (const CLI::ParseError& error) {
         if (error.get_exit_code() == 0) {  // --help, --version
             std::ostringstream text;
@@ -125,6 +176,7 @@ int main(int argc, char** argv) {
         return kUsage;
     }
 
+    if (exec_command->parsed()) return exec(exec_arguments);
     ObjectOptions& options = run_command->parsed()     ? run_options
                              : bench_command->parsed() ? bench_options
                                                        : test_options;
