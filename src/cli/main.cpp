@@ -12,6 +12,7 @@
 
 #include "cli/arguments.hpp"
 #include "cli/bench.hpp"
+#include "cli/bind.hpp"
 #include "cli/dmatest.hpp"
 #include "cli/exec.hpp"
 #include "cli/run.hpp"
@@ -109,12 +110,26 @@ void add_to(CLI::App& command, ExecArguments& arguments) {
             [&arguments](const std::string& text) {
                 if (text == "auto") return;
                 std::string bytes = text;
-                if (const std::string wrong = CLI::AsSizeValue(false)(bytes); !wrong.empty())
+                if (text.starts_with('-') || !CLI::AsSizeValue(false)(bytes).empty())
                     throw CLI::ValidationError("--memlock", "it is neither auto nor a size like 4G: " + text);
                 arguments.memlock = std::stoull(bytes);
             },
             "how much the command may lock: a size, or auto, which is no limit where that is its own (auto)")
         ->type_name("auto|SIZE");
+}
+
+void add_to(CLI::App& command, BindArguments& arguments, const char* force) {
+    command.add_option("devices", arguments.devices, "their PCI addresses")->type_name("BDF")->required();
+    command.add_flag("--group", arguments.group, "and all other devices of their IOMMU groups, but bridges");
+    command.add_flag("--force", arguments.force, force);
+    command.add_flag("--dry-run", arguments.dry_run,
+                     "only show what would be done, and what stands in the way");
+    command
+        .add_option_function<unsigned>(
+            "--timeout", [&arguments](unsigned seconds) { arguments.limit = std::chrono::seconds(seconds); },
+            "of each step, in seconds (10)")
+        ->check(CLI::Range(1, 3600))
+        ->type_name("SECONDS");
 }
 
 // Takes away the words of the command that is to be started: what follows the first "--".
@@ -158,6 +173,17 @@ int main(int argc, char** argv) {
                            "devices that it can't open itself");
     add_to(*exec_command, exec_arguments);
 
+    BindArguments bind_arguments;
+    CLI::App* const bind_command =
+        app.add_subcommand("bind", "take PCI devices from their drivers, for VFIO");
+    add_to(*bind_command, bind_arguments,
+           "even if a disk of theirs is mounted, a network interface up, or somebody has them open");
+    bind_command->add_option("--driver", bind_arguments.driver, "of VFIO's (vfio-pci)")->type_name("DRIVER");
+    CLI::App* const unbind_command =
+        app.add_subcommand("unbind", "give PCI devices back to the drivers that they had");
+    add_to(*unbind_command, bind_arguments,
+           "even if somebody has them open, whom the kernel then asks for them");
+
     auto words = object::normalise_argv({argv + 1, static_cast<std::size_t>(argc > 0 ? argc - 1 : 0)});
     if (!words.empty() && words.front() == "exec") exec_arguments.command = cut_command(words);
     std::reverse(words.begin(), words.end());  // as CLI11 wants them
@@ -177,6 +203,8 @@ int main(int argc, char** argv) {
     }
 
     if (exec_command->parsed()) return exec(exec_arguments);
+    if (bind_command->parsed()) return bind(bind_arguments);
+    if (unbind_command->parsed()) return unbind(bind_arguments);
     ObjectOptions& options = run_command->parsed()     ? run_options
                              : bench_command->parsed() ? bench_options
                                                        : test_options;

@@ -10,14 +10,21 @@ namespace iommufd::inline v0_1::cli {
 namespace {
 
 bool is_small(char c) { return c >= 'a' && c <= 'z'; }
+bool is_of_an_address(char c) {
+    return is_small(c) || (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') ||
+           std::string_view(".:/_-").contains(c);
+}
 
 // The inside of the placeholder that begins at the first character; empty: none does.
 std::string_view placeholder(std::string_view text) {
-    const std::size_t end = text.find_first_of("{}\"'", 1);
-    if (!text.starts_with('{') || end == std::string_view::npos || text[end] != '}') return {};
+    const std::size_t end = text.find('}', 1);
+    if (!text.starts_with('{') || end == std::string_view::npos) return {};
     const std::string_view inside = text.substr(1, end - 1);
     const std::string_view name = inside.substr(0, inside.find(':'));
-    return !name.empty() && std::ranges::all_of(name, is_small) ? inside : std::string_view();
+    const std::string_view rest = inside.substr(name.size());
+    return !name.empty() && std::ranges::all_of(name, is_small) && std::ranges::all_of(rest, is_of_an_address)
+               ? inside
+               : std::string_view();
 }
 
 Result<std::string> fill_in(std::string_view word, const Resolve& resolve) {

@@ -26,9 +26,27 @@ TEST(PlaceholdersTest, AreReplacedWhereverTheyStandAndHoweverMany) {
 }
 
 TEST(PlaceholdersTest, OtherBracesStayAsTheyAre) {
-    for (const char* const word : {"", "{", "}", "{}", "{{", "{{}}", "${HOME}", "{a b", "{1..3}", "a,{b,c}",
-                                   R"({"qom-type":"iommufd","id":"i"})", R"([{"a":{"b":[1,2]}}])",
-                                   "{ print }", "{'iommufd'}", "{iommufd", "iommufd}", "{{.Name}}", "{:}"})
+    for (const char* const word : {"",
+                                   "{",
+                                   "}",
+                                   "{}",
+                                   "{{",
+                                   "{{}}",
+                                   "${HOME}",
+                                   "{a b",
+                                   "{1..3}",
+                                   "a,{b,c}",
+                                   R"({"qom-type":"iommufd","id":"i"})",
+                                   R"([{"a":{"b":[1,2]}}])",
+                                   "{ print }",
+                                   "{'iommufd'}",
+                                   "{iommufd",
+                                   "iommufd}",
+                                   "{{.Name}}",
+                                   "{:}",
+                                   "{key: value}",
+                                   "{f(x)}",
+                                   "{x:'y'}"})
         EXPECT_EQ(filled(word), word);
 }
 

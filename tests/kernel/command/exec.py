@@ -15,9 +15,9 @@ from command.support import (EDU, FAILED, IOMMU, MIB, NOBODY, NVME, USAGE, Comma
 NOT_PREPARED, NOT_STARTED, NOT_FOUND = 125, 126, 127
 UNLIMITED = resource.RLIM_INFINITY
 
-# What a command finds out about itself and prints as a dictionary.
+# A command that finds out about itself, and tries to open the paths that it is given. It prints a dictionary.
 LOOK = """
-import errno, os, resource
+import errno, os, resource, sys
 def attempt(path):
     try:
         os.close(os.open(path, os.O_RDWR))
@@ -29,13 +29,14 @@ print({"status": {key: value.strip() for key, value in status.items()},
        "fds": {fd: os.readlink(f"/proc/self/fd/{fd}") for fd in range(3, 20) if os.path.exists(f"/proc/self/fd/{fd}")},
        "limit": resource.getrlimit(resource.RLIMIT_MEMLOCK),
        "environment": dict(os.environ),
-       "opening": {path: attempt(path) for path in PATHS}})
+       "opening": {path: attempt(path) for path in sys.argv[1:]}})
 """
 
 
-def look(*options, words=(), paths=(), **more):
-    script = LOOK.replace("PATHS", repr(list(paths)))
-    process = run("exec", *options, "--", "/usr/bin/python3", "-c", script, *words, **more)
+def look(*options, paths=(), **more):
+    script = pathlib.Path(support.iommufd).with_name("look.py")
+    script.write_text(LOOK, encoding="ascii")
+    process = run("exec", *options, "--", "/usr/bin/python3", script, *paths, **more)
     if process.returncode:
         raise AssertionError(process.stderr)
     return eval(process.stdout, {"__builtins__": {}})
