@@ -5,18 +5,20 @@
 #   ./test.sh --strict       fails on a skipped test that tests/expected-skips doesn't list, and without a VM
 #   ./test.sh --old-kernel   also on Linux 6.12, which is built first (6 minutes)
 #   ./test.sh --tidy         also clang-tidy over all sources
+#   ./test.sh --long         also the random tests at length: a million steps on the model and on Linux, a minute of stress
 #   ./test.sh --only REGEX   only tests whose names match
 set -euo pipefail
 cd "$(dirname "$0")"
 
-strict=OFF old_kernel=OFF tidy=OFF only=()
+strict=OFF old_kernel=OFF tidy=OFF long=OFF only=()
 while [ $# -gt 0 ]; do
     case $1 in
     --strict) strict=ON ;;
     --old-kernel) old_kernel=ON ;;
     --tidy) tidy=ON ;;
+    --long) long=ON ;;
     --only) only=(-R "$2"); shift ;;
-    *) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 64 ;;
+    *) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 64 ;;
     esac
     shift
 done
@@ -38,7 +40,7 @@ fi
 for preset in asan tsan dev; do
     step "build/$preset"
     cmake --preset $preset -DIOMMUFD_SANITIZER_TREES=$([ $preset = dev ] && echo ON || echo OFF) \
-        -DIOMMUFD_BENCH=ON -DIOMMUFD_OLD_KERNEL=$old_kernel -DIOMMUFD_TIDY=$tidy >/dev/null
+        -DIOMMUFD_BENCH=ON -DIOMMUFD_OLD_KERNEL=$old_kernel -DIOMMUFD_TIDY=$tidy -DIOMMUFD_LONG=$long >/dev/null
     cmake --build --preset $preset
 done
 

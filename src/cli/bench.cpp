@@ -24,15 +24,24 @@ constexpr Test kTests[] = {
     {"bringup", bench_bring_up},
 };
 
-// The first space of the definitions, and its iommufd.
-void find_space(object::Registry& registry, Bench& bench) {
+// The first space of the definitions, its iommufd, and the next space of the same.
+void find_spaces(object::Registry& registry, Bench& bench) {
+    std::string iommufd;
     for (const object::ObjectInfo& info : registry.list()) {
         if (info.definition.type != "dma-space") continue;
-        if (const auto space = registry.get<dma::Space>(info.definition.id)) bench.space = *space;
-        if (const auto* const iommufd = info.definition.find("iommufd"))
-            if (const auto backend = registry.get<Backend>(*iommufd))
+        const auto space = registry.get<dma::Space>(info.definition.id);
+        const auto* const of = info.definition.find("iommufd");
+        if (!space) continue;
+        if (!bench.space) {
+            bench.space = *space;
+            if (!of) return;
+            iommufd = *of;
+            if (const auto backend = registry.get<Backend>(iommufd))
                 bench.context = (*backend)->state()->context();
-        return;
+        } else if (of && *of == iommufd) {
+            bench.second_space = *space;
+            return;
+        }
     }
 }
 
@@ -94,8 +103,9 @@ int bench(BenchArguments arguments) {
                 .threads = arguments.threads,
                 .size = arguments.size,
                 .space = nullptr,
+                .second_space = nullptr,
                 .context = nullptr};
-    find_space((*place)->registry(), bench);
+    find_spaces((*place)->registry(), bench);
     const auto measured = run(bench, arguments.tests);
     const bool closed = (*place)->close();
     if (!measured) {

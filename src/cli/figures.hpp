@@ -29,6 +29,8 @@ struct Bench {
     std::uint64_t size;
     // Where there is a kernel to measure; null: no dma-space is given.
     const dma::Space* space;
+    // Another one of the same iommufd; null: there is none.
+    const dma::Space* second_space;
     // Of its iommufd; null: it has none open.
     std::shared_ptr<core::ContextNode> context;
     std::vector<Figure> figures = {};

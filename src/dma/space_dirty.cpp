@@ -10,6 +10,7 @@
 #include "dma/space_turn.hpp"
 #include "error/compose.hpp"
 #include "error/guarded.hpp"
+#include "error/probes.hpp"
 
 namespace iommufd::inline v0_1::dma {
 namespace {
@@ -421,7 +422,14 @@ DirtyLog::~DirtyLog() {
 
 DirtyFrom DirtyLog::from() const noexcept { return state_->dirty_from(); }
 std::string DirtyLog::why() const { return state_->why_dirty_from(); }
-Result<DirtySync> DirtyLog::run(Range range, Call visit) const { return state_->sync_dirty(range, visit); }
+Result<DirtySync> DirtyLog::run(Range range, Call visit) const {
+    return probes::watched(
+        iommufd_dirty_semaphore, [&] { return state_->sync_dirty(range, visit); },
+        [&](const auto& result, std::int64_t ns) {
+            probes::dirty(state_->id(), range.first.value, range.length(), probes::code_of(result), ns,
+                          result ? result->bytes : 0);
+        });
+}
 
 Result<void> DirtyLog::stop() && {
     if (!state_) return {};

@@ -1,94 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //
-// Dirty tracking of a Space: on a kernel with dirty bits that behaves as Linux does, and with devices that log.
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
+// Dirty tracking of a Space: what was written is told once, whoever wrote it.
 #include <atomic>
 #include <cerrno>
 #include <thread>
 
-#include "iommufd/dma/space.hpp"
-#include "iommufd/model/machine.hpp"
-#include "support/dirty_devices.hpp"
-#include "support/dirty_kernel.hpp"
 #include "support/fake_sink.hpp"
-#include "support/raw_device.hpp"
+#include "support/tracked_space.hpp"
 
 namespace iommufd::dma {
-
-void PrintTo(const Range& range, std::ostream* out) {
-    *out << std::hex << "[0x" << range.first.value << ", 0x" << range.last.value << "]" << std::dec;
-}
-
 namespace {
 
 using support::DirtyKernel;
 using support::FakeSink;
+using support::kBase;
+using support::kPage;
 using support::LoggingDevice;
+using support::pages;
 using support::RawDevice;
+using support::Runs;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
-constexpr Iova kBase{0x4000000};
-constexpr std::uint64_t kPage = 4096;
-using Runs = std::vector<Range>;
-
-// Pages [first, first + count) behind kBase.
-Range pages(std::uint64_t first, std::uint64_t count = 1) {
-    return *Range::of(kBase + first * kPage, count * kPage);
-}
-
-class SpaceDirtyTest : public ::testing::Test {
-protected:
-    void TearDown() override {
-        EXPECT_EQ(kernel_.bad_reads(), 0U) << "a read that Linux would answer wrongly";
-    }
-
-    Runs sync(const DirtyLog& log, Range range = {Iova{0}, Iova{~0ULL}}) {
-        Runs all;
-        const auto done = log.sync(
-            range, [&](std::span<const Range> runs) { all.insert(all.end(), runs.begin(), runs.end()); });
-        EXPECT_TRUE(done) << done.error().text();
-        last_ = done.value();
-        std::uint64_t bytes = 0;
-        for (const Range& run : all) bytes += run.length();
-        EXPECT_EQ(last_.bytes, bytes);
-        EXPECT_EQ(last_.from, log.from());
-        return all;
-    }
-    void device_writes(std::initializer_list<std::uint64_t> numbers, unsigned table = 1) {
-        for (const std::uint64_t number : numbers)
-            EXPECT_TRUE(kernel_.device_writes((kBase + number * kPage).value, table));
-    }
-    Mapping map(std::uint64_t first, std::uint64_t count, Access access = Access::read_write) {
-        return space_
-            .map(memory_, {.iova = kBase + first * kPage,
-                           .offset = first * kPage,
-                           .length = count * kPage,
-                           .access = access})
-            .value();
-    }
-    std::shared_ptr<RawDevice> device(unsigned number = 0) {
-        return RawDevice::bind(backend_, number == 0 ? "/dev/vfio/devices/vfio0" : "/dev/vfio/devices/vfio1");
-    }
-
-    model::Machine machine_{
-        {.devices = {{.kind = model::DeviceKind::edu}, {.kind = model::DeviceKind::edu}}}};
-    DirtyKernel kernel_{machine_.kernel()};
-    std::vector<std::string> reports_;
-    Backend backend_ =
-        Backend::open({.id = "iommufd0",
-                       .fd = {},
-                       .report = [this](const Notice& notice) { reports_.push_back(notice.error.line()); },
-                       .kernel = &kernel_})
-            .value();
-    Space space_ = Space::on(backend_, {.id = "dma0"}).value();
-    Memory memory_ = Memory::memfd(16_MiB, {.label = "ram"}).value();
-    DirtySync last_;
-};
+class SpaceDirtyTest : public support::TrackedSpace {};
 
 // --- who plays a device -------------------------------------------------------------------------
 
@@ -394,211 +330,6 @@ TEST_F(SpaceDirtyTest, WhatIsMappedMeanwhileIsTracked) {
         EXPECT_EQ(guard.translate(kBase + 9 * kPage, 8, Access::write).size(), 8U);
     }
     EXPECT_THAT(sync(log), ElementsAre(pages(3), pages(9)));
-}
-
-// --- devices' logs ------------------------------------------------------------------------------
-
-TEST_F(SpaceDirtyTest, TheDevicesLogsAreUsedWhereAllHaveOne) {
-    const auto a = std::make_shared<LoggingDevice>(device(0));
-    const auto b = std::make_shared<LoggingDevice>(device(1));
-    const Attachment one = space_.attach(a).value();
-    const Attachment two = space_.attach(b).value();
-    map(0, 16).leave();
-    map(64, 16).leave();
-    const DirtyLog log = space_.track_dirty().value();
-    EXPECT_EQ(log.from(), DirtyFrom::devices);
-    EXPECT_THAT(a->log.ranges, ElementsAre(pages(0, 16), pages(64, 16)));
-    EXPECT_FALSE(kernel_.is_on());
-    a->log.write(kBase + 3 * kPage);
-    b->log.write(kBase + 66 * kPage);
-    EXPECT_THAT(sync(log), ElementsAre(pages(3), pages(66)));
-    a->log.write(kBase + 5 * kPage);
-    EXPECT_TRUE(space_.unmap(pages(0, 16)));
-    EXPECT_THAT(sync(log), ElementsAre(pages(5)));
-    // What no log was told of counts as written.
-    map(0, 20).leave();
-    EXPECT_THAT(sync(log), ElementsAre(pages(0, 20)));
-    EXPECT_THAT(sync(log), ElementsAre(pages(0, 20)));
-}
-
-TEST_F(SpaceDirtyTest, AStartThatFailsOnTheSecondLogIsRolledBack) {
-    const auto a = std::make_shared<LoggingDevice>(device(0));
-    const auto b = std::make_shared<LoggingDevice>(device(1));
-    const Attachment one = space_.attach(a).value();
-    const Attachment two = space_.attach(b).value();
-    const Mapping mapping = map(0, 16);
-    b->log.fail_start = E2BIG;
-    EXPECT_EQ(space_.track_dirty().error().code(), E2BIG);
-    EXPECT_FALSE(a->log.on);
-    const DirtyLog log = space_.track_dirty({.from = DirtyFrom::page_tables}).value();
-    EXPECT_EQ(log.from(), DirtyFrom::page_tables);
-    device_writes({3});
-    EXPECT_THAT(sync(log), ElementsAre(pages(3)));
-}
-
-TEST_F(SpaceDirtyTest, WhereOneDeviceHasNoLogThePageTablesTell) {
-    const auto a = std::make_shared<LoggingDevice>(device(0));
-    const Attachment one = space_.attach(a).value();
-    const Attachment two = space_.attach(device(1)).value();
-    const DirtyLog log = space_.track_dirty().value();
-    EXPECT_EQ(log.from(), DirtyFrom::page_tables);
-    EXPECT_THAT(log.why(), HasSubstr("raw /dev/vfio/devices/vfio1 has no log"));
-    EXPECT_FALSE(a->log.on);
-}
-
-TEST_F(SpaceDirtyTest, ASourceThatNotAllDevicesHaveIsRefused) {
-    const Attachment attached = space_.attach(device(0)).value();
-    const auto log = space_.track_dirty({.from = DirtyFrom::devices});
-    EXPECT_EQ(log.error().code(), EOPNOTSUPP);
-    EXPECT_THAT(log.error().line(), HasSubstr("raw /dev/vfio/devices/vfio0 has no log"));
-    EXPECT_EQ(space_.track_dirty({.from = DirtyFrom::everything}).value().from(), DirtyFrom::everything);
-}
-
-// --- everything ---------------------------------------------------------------------------------
-
-TEST_F(SpaceDirtyTest, WithADeviceThatHasNeitherEverythingWritableIsTold) {
-    const Attachment attached = space_.attach(std::make_shared<FakeSink>("vdpa0")).value();
-    map(0, 16).leave();
-    map(16, 16, Access::read).leave();
-    map(64, 16).leave();
-    const DirtyLog log = space_.track_dirty().value();
-    EXPECT_EQ(log.from(), DirtyFrom::everything);
-    EXPECT_THAT(log.why(), HasSubstr("vdpa0 has no page table with dirty bits"));
-    ASSERT_THAT(reports_, SizeIs(1));
-    EXPECT_THAT(reports_[0], HasSubstr("all that is mapped counts as written to"));
-    EXPECT_THAT(sync(log), ElementsAre(pages(0, 16), pages(64, 16)));
-    EXPECT_THAT(sync(log, pages(3, 70)), ElementsAre(pages(3, 13), pages(64, 9)));
-    EXPECT_TRUE(space_.unmap(pages(0, 16)));
-    EXPECT_THAT(sync(log), ElementsAre(pages(0, 16), pages(64, 16)));
-    EXPECT_THAT(sync(log), ElementsAre(pages(64, 16)));
-}
-
-TEST_F(SpaceDirtyTest, AnIommuWithoutDirtyBitsMakesEverythingCount) {
-    kernel_.devices_with_bits = 1;
-    const Attachment one = space_.attach(device(0)).value();
-    const Mapping mapping = map(0, 16);
-    EXPECT_EQ(space_.track_dirty().value().from(), DirtyFrom::page_tables);
-    kernel_.separate_iommus = true;
-    const Attachment two = space_.attach(device(1)).value();
-    EXPECT_EQ(space_.track_dirty().value().from(), DirtyFrom::everything);
-    EXPECT_EQ(space_.track_dirty({.from = DirtyFrom::page_tables}).error().code(), EOPNOTSUPP);
-}
-
-// --- devices come and go ------------------------------------------------------------------------
-
-TEST_F(SpaceDirtyTest, ALateDeviceWithAPageTableOfItsOwnIsTrackedBeforeItIsAttached) {
-    kernel_.separate_iommus = true;
-    const Attachment one = space_.attach(device(0)).value();
-    const Mapping mapping = map(0, 16);
-    const DirtyLog log = space_.track_dirty().value();
-    device_writes({3}, 1);
-    std::optional<Attachment> two = space_.attach(device(1)).value();
-    EXPECT_EQ(kernel_.on_when_attached(), 1U);
-    device_writes({5}, 2);
-    EXPECT_THAT(sync(log), ElementsAre(pages(3), pages(5)));
-    EXPECT_FALSE(last_.changed);
-    // And its last bits are read when it goes.
-    device_writes({7}, 2);
-    two.reset();
-    EXPECT_THAT(sync(log), ElementsAre(pages(7)));
-    EXPECT_FALSE(last_.changed);
-    EXPECT_THAT(reports_, IsEmpty());
-}
-
-TEST_F(SpaceDirtyTest, ALateDeviceWithALogIsLoggedBeforeItIsAttached) {
-    const auto a = std::make_shared<LoggingDevice>(device(0));
-    const auto b = std::make_shared<LoggingDevice>(device(1));
-    const Attachment one = space_.attach(a).value();
-    const Mapping mapping = map(0, 16);
-    const DirtyLog log = space_.track_dirty().value();
-    std::optional<Attachment> two = space_.attach(b).value();
-    EXPECT_TRUE(b->logged_when_attached);
-    EXPECT_EQ(log.from(), DirtyFrom::devices);
-    b->log.write(kBase + 5 * kPage);
-    two.reset();
-    EXPECT_FALSE(b->log.on);
-    EXPECT_TRUE(a->log.on);
-    EXPECT_THAT(sync(log), ElementsAre(pages(5)));
-    EXPECT_FALSE(last_.changed);
-}
-
-TEST_F(SpaceDirtyTest, ALateDeviceThatHasLessChangesTheSourceAndAllIsToldOnce) {
-    const auto a = std::make_shared<LoggingDevice>(device(0));
-    const Attachment one = space_.attach(a).value();
-    const Mapping mapping = map(0, 16);
-    const DirtyLog log = space_.track_dirty().value();
-    EXPECT_EQ(log.from(), DirtyFrom::devices);
-
-    std::optional<Attachment> two = space_.attach(device(1)).value();
-    EXPECT_EQ(log.from(), DirtyFrom::page_tables);
-    EXPECT_FALSE(a->log.on);
-    EXPECT_TRUE(kernel_.is_on());
-    ASSERT_THAT(reports_, SizeIs(1));
-    EXPECT_THAT(reports_[0],
-                HasSubstr("no longer told by the devices' logs, but by the IOMMU's page tables"));
-    EXPECT_THAT(sync(log), ElementsAre(pages(0, 16)));
-    EXPECT_TRUE(last_.changed);
-    device_writes({3});
-    EXPECT_THAT(sync(log), ElementsAre(pages(3)));
-    EXPECT_FALSE(last_.changed);
-
-    std::optional<Attachment> three = space_.attach(std::make_shared<FakeSink>("vdpa0")).value();
-    EXPECT_EQ(log.from(), DirtyFrom::everything);
-    EXPECT_FALSE(kernel_.is_on());
-    EXPECT_THAT(reports_, SizeIs(2));
-    EXPECT_THAT(sync(log), ElementsAre(pages(0, 16)));
-    EXPECT_TRUE(last_.changed);
-
-    // Back to what there was, and once more everything.
-    three.reset();
-    EXPECT_EQ(log.from(), DirtyFrom::page_tables);
-    EXPECT_THAT(sync(log), ElementsAre(pages(0, 16)));
-    EXPECT_TRUE(last_.changed);
-    device_writes({9});
-    EXPECT_THAT(sync(log), ElementsAre(pages(9)));
-}
-
-TEST_F(SpaceDirtyTest, TheFirstDeviceMayComeAndTheLastGoMeanwhile) {
-    const Mapping mapping = map(0, 16);
-    DirtyLog log = space_.track_dirty().value();
-    EXPECT_EQ(log.from(), DirtyFrom::nowhere);
-    std::optional<Attachment> attached = space_.attach(device()).value();
-    EXPECT_EQ(log.from(), DirtyFrom::page_tables);
-    EXPECT_THAT(sync(log), ElementsAre(pages(0, 16)));
-    device_writes({3});
-    attached.reset();
-    EXPECT_EQ(log.from(), DirtyFrom::nowhere);
-    EXPECT_THAT(sync(log), ElementsAre(pages(3)));
-    EXPECT_THAT(sync(log), IsEmpty());
-    EXPECT_FALSE(machine_.leaks().any()) << machine_.leaks().text();
-    EXPECT_TRUE(std::move(log).stop());
-    EXPECT_THAT(reports_, IsEmpty());
-}
-
-TEST_F(SpaceDirtyTest, ALateDeviceWhosePageTableCannotBeStartedMakesEverythingCount) {
-    kernel_.separate_iommus = true;
-    const Attachment one = space_.attach(device(0)).value();
-    const Mapping mapping = map(0, 16);
-    const DirtyLog log = space_.track_dirty().value();
-    kernel_.fail_start[2] = EIO;
-    const Attachment two = space_.attach(device(1)).value();
-    EXPECT_EQ(log.from(), DirtyFrom::everything);
-    EXPECT_THAT(sync(log), ElementsAre(pages(0, 16)));
-    EXPECT_TRUE(last_.changed);
-}
-
-TEST_F(SpaceDirtyTest, AnAttachThatFailsLeavesTheSourceAsItWas) {
-    const auto a = std::make_shared<LoggingDevice>(device(0));
-    const Attachment one = space_.attach(a).value();
-    const Mapping mapping = map(0, 16);
-    const DirtyLog log = space_.track_dirty().value();
-    const auto b = std::make_shared<LoggingDevice>(device(1));
-    b->fail_attach = EIO;
-    EXPECT_EQ(space_.attach(b).error().code(), EIO);
-    EXPECT_FALSE(b->log.on);
-    EXPECT_EQ(log.from(), DirtyFrom::devices);
-    EXPECT_THAT(sync(log), IsEmpty());
-    EXPECT_FALSE(last_.changed);
 }
 
 }  // namespace

@@ -11,6 +11,7 @@ extern "C" {
 IOMMUFD_SEMAPHORE(map);
 IOMMUFD_SEMAPHORE(unmap);
 IOMMUFD_SEMAPHORE(copy);
+IOMMUFD_SEMAPHORE(dirty);
 IOMMUFD_SEMAPHORE(attach);
 IOMMUFD_SEMAPHORE(detach);
 IOMMUFD_SEMAPHORE(error);
@@ -30,6 +31,11 @@ void unmap(const std::string& space, std::uint64_t iova, std::uint64_t bytes, in
 
 void copy(std::uint32_t ioas, std::uint64_t iova, std::uint64_t bytes, int code, std::int64_t ns) noexcept {
     STAP_PROBE5(iommufd, copy, ioas, iova, bytes, code, ns);
+}
+
+void dirty(const std::string& space, std::uint64_t iova, std::uint64_t bytes, int code, std::int64_t ns,
+           std::uint64_t dirty_bytes) noexcept {
+    STAP_PROBE6(iommufd, dirty, space.c_str(), iova, bytes, code, ns, dirty_bytes);
 }
 
 void attach(const std::string& space, const std::string& device, int code, std::int64_t ns) noexcept {

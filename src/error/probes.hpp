@@ -5,6 +5,7 @@
 //     map       space, iova, bytes, errno, ns, memory     a map() of a space, whole, with all its sinks
 //     unmap     space, iova, bytes, errno, ns
 //     copy      ioas, iova, bytes, errno, ns              pins taken over from another space
+//     dirty     space, iova, bytes, errno, ns, dirty      a sync of a range (bytes 0: of everything), and the bytes found dirty
 //     attach    space, device, errno, ns
 //     detach    space, device, errno, ns
 //     error     operation, errno                          each error that the library makes
@@ -22,6 +23,7 @@ extern "C" {
 extern volatile unsigned short iommufd_map_semaphore;
 extern volatile unsigned short iommufd_unmap_semaphore;
 extern volatile unsigned short iommufd_copy_semaphore;
+extern volatile unsigned short iommufd_dirty_semaphore;
 extern volatile unsigned short iommufd_attach_semaphore;
 extern volatile unsigned short iommufd_detach_semaphore;
 extern volatile unsigned short iommufd_error_semaphore;
@@ -34,6 +36,8 @@ void map(const std::string& space, std::uint64_t iova, std::uint64_t bytes, int 
 void unmap(const std::string& space, std::uint64_t iova, std::uint64_t bytes, int code,
            std::int64_t ns) noexcept;
 void copy(std::uint32_t ioas, std::uint64_t iova, std::uint64_t bytes, int code, std::int64_t ns) noexcept;
+void dirty(const std::string& space, std::uint64_t iova, std::uint64_t bytes, int code, std::int64_t ns,
+           std::uint64_t dirty_bytes) noexcept;
 void attach(const std::string& space, const std::string& device, int code, std::int64_t ns) noexcept;
 void detach(const std::string& space, const std::string& device, int code, std::int64_t ns) noexcept;
 void error(const char* operation, int code) noexcept;

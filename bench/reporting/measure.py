@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0 OR MIT
+"""What the benchmark programs print, as figures by name."""
+
+import json
+import pathlib
+import re
+import subprocess
+import sys
+
+
+def benchmark(program, only, seconds, repetitions):
+    """Nanoseconds for each item by name: the median. What is compared is measured by turns."""
+    output = subprocess.run(
+        [program, f"--benchmark_filter={only}", f"--benchmark_min_time={seconds}", "--benchmark_format=json",
+         f"--benchmark_repetitions={repetitions}", "--benchmark_report_aggregates_only=true",
+         "--benchmark_enable_random_interleaving=true"],
+        capture_output=True, text=True, check=True).stdout
+    found = {}
+    for run in json.loads(output)["benchmarks"]:
+        if run["aggregate_name"] == "median":
+            rate = run.get("items_per_second")
+            found[run["run_name"]] = 1e9 / rate if rate else run["cpu_time"]
+    return found
+
+
+def in_vm(root, build, size):
+    """See bench/bring_up."""
+    output = subprocess.run(
+        [root / "vm/run", "--memory", "6G", "--timeout", "900", "--give", "edu,nvme", "--",
+         root / "bench/bring_up", (build / "src/cli/iommufd").resolve(), size],
+        stdout=subprocess.PIPE, text=True, check=True).stdout
+    return json.loads(output[output.index("{"):])
+
+
+def machine(root):
+    def line(*command):
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[0]
+
+    return {"cpu": re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8"))[1],
+            "compiler": line("g++", "--version"),
+            "commit": line("git", "-C", str(root), "rev-parse", "--short", "HEAD")}
+
+
+# Program: seconds for each figure.
+PROGRAMS = {"translate": 0.03, "map": 0.1, "readers": 0.2, "alloc": 0.03, "dirty": 0.05}
+
+
+def everything(root, build, vm_memory):
+    figures = {"machine": machine(root)}
+    for name, seconds in PROGRAMS.items():
+        print(f"bench_{name}...", file=sys.stderr)
+        figures[name] = benchmark(build / f"bench/bench_{name}", ".", seconds, 7)
+    figures["vm"] = {}
+    for size in vm_memory.split(","):
+        print(f"the VM, {size}...", file=sys.stderr)
+        figures["vm"][size] = in_vm(root, build, size)
+    return figures

@@ -1,0 +1,278 @@
+# SPDX-License-Identifier: Apache-2.0 OR MIT
+"""docs/performance.md: what was measured, beside what was aimed at."""
+
+SIZES = (16, 256, 4096, 65536, 1000000)
+FINDERS = {"Ours": "libiommufd", "StdMap": "std::map", "Btree": "absl::btree_map", "Glib": "GLib's GTree"}
+CHURN = {"Ours": "libiommufd", "Lowest": "libiommufd, always the lowest", "StdMap": "std::map, first fit",
+         "Bump": "a bump allocator with free lists"}
+# Of pages in a thousand.
+DENSITIES = {0: "0 %", 1: "0.1 %", 10: "1 %", 100: "10 %", 500: "50 %"}
+SCANS = {"Best": "libiommufd", "Avx512": "libiommufd with AVX-512", "Avx2": "libiommufd with AVX2",
+         "Portable": "libiommufd without either", "Ctz": "a loop of ctz over words", "Plain": "a loop over bits"}
+BESIDE = {"Spinner": "a thread that spins", "Stranger": "one that maps and unmaps in another space",
+          "Writer": "one that maps and unmaps in the reader's space"}
+PAUSES = (0, 2, 10, 50)
+
+
+def table(head, lines):
+    head, lines = list(head), [list(line) for line in lines]
+    rule = "| --- |" + " ---: |" * (len(head) - 1)
+    return "\n".join(["| " + " | ".join(head) + " |", rule] + ["| " + " | ".join(line) + " |" for line in lines])
+
+
+def times(figure, base):
+    ratio = figure / base
+    return f"{ratio:,.0f}x" if ratio >= 10 else f"{ratio:.1f}x"
+
+
+def with_times(figure, base):
+    return f"{figure:,.1f}" if figure is base else f"{figure:,.1f} ({times(figure, base)})"
+
+
+def translations(found, kind, direction, pattern="Random", more=()):
+    """`more`: a line each, {size: figure}, after ours."""
+    lines = []
+    for structure, name in FINDERS.items():
+        lines.append([name] + [f"{found[f'{kind}<{structure}, {direction}, {pattern}>/{size}']:.1f}" for size in SIZES])
+        if structure == "Ours":
+            lines += [[label] + [f"{found[name_of(size)]:.1f}" for size in SIZES] for label, name_of in more]
+    return table(["mappings"] + [f"{size:,}" for size in SIZES], lines)
+
+
+def guarded(kind, direction):
+    return "libiommufd, a guard for each", lambda size: f"{kind}<OursGuarded, {direction}, Random>/{size}"
+
+
+def patterns(found):
+    columns = [("forward, by Zipf's law", "throughput", "Forward, Zipf"), ("back", "throughput", "Back, Zipf"),
+               ("forward, in a row", "throughput", "Forward, Sequential"), ("back", "throughput", "Back, Sequential"),
+               ("across two mappings", "throughput", "Crossing, Random")]
+    sizes = (4096, 1000000)
+    head = ["order"] + [f"{name}, {size:,}" for name, *_ in columns for size in sizes]
+    return table(head, [[name] + [f"{found[f'{kind}<{structure}, {how}>/{size}']:.1f}" for _, kind, how in columns for size in sizes]
+                        for structure, name in FINDERS.items()])
+
+
+def cold(found):
+    lines = [[name] + [f"{found[f'throughput<{structure}, {direction}, Cold>/1000000']:.1f}" for direction in ("Forward", "Back")]
+             for structure, name in FINDERS.items()]
+    lines.insert(1, ["libiommufd, 64 at once", f"{found['batch<Cold>/1000000']:.1f}", ""])
+    return table(["1,000,000 mappings", "IOVA to pointer", "pointer to IOVA"], lines)
+
+
+def churn(found):
+    live = (100, 1000, 10000, 100000)
+    return table(["live ranges"] + [f"{count:,}" for count in live],
+                 [[name] + [with_times(found[f"churn<{kind}>/{count}"], found[f"churn<Ours>/{count}"]) for count in live]
+                  for kind, name in CHURN.items()])
+
+
+def buffers(found):
+    sizes = (64, 512, 4096, 65536, 1048576)
+    return table(["bytes"] + [f"{size:,}" for size in sizes],
+                 [[name] + [with_times(found[f"buffers<{kind}>/{size}"], found[f"buffers<PoolBuffers>/{size}"]) for size in sizes]
+                  for kind, name in {"PoolBuffers": "dma::Pool", "Malloc": "aligned_alloc"}.items()])
+
+
+def scans(found):
+    return table(["dirty"] + list(DENSITIES.values()),
+                 [[name] + [f"{found[f'runs<{kind}>/{density}'] / 1e6:.1f}" for density in DENSITIES]
+                  for kind, name in SCANS.items() if f"runs<{kind}>/0" in found])
+
+
+def beside(found, other, pause):
+    return found[f"reader_beside<{other}>/{pause}/real_time"]
+
+
+def readers(found):
+    return table(["beside"] + [f"{pause} us" for pause in PAUSES],
+                 [[name] + [f"{beside(found, other, pause):.2f}" for pause in PAUSES] for other, name in BESIDE.items()])
+
+
+def in_vm(vm, test):
+    return [figure for figure in vm["ours"] if figure["test"] == test]
+
+
+def mapped_in_vm(vm):
+    return table(["", "through a space", "the two ioctls", "more"],
+                 [[figure["what"], f"{figure['value'] / 1000:.1f}", f"{figure['yardstick']['value'] / 1000:.1f}",
+                   f"{(figure['value'] / figure['yardstick']['value'] - 1) * 100:.0f} %"] for figure in in_vm(vm, "map")])
+
+
+def brought_up(vm):
+    return table(["", "until devices reach it", "its yardstick", ""],
+                 [[figure["what"], f"{figure['value']:,.0f}", f"{figure['yardstick']['value']:,.0f}", figure["yardstick"]["what"]]
+                  for figure in in_vm(vm, "bringup")] +
+                 [[f"QEMU, {name}", f"{value:,.0f}", "", ""] for name, value in vm["qemu"].items()])
+
+
+def figure_of(vm, what):
+    return next(figure["value"] for figure in vm["ours"] if figure["what"] == what)
+
+
+def in_parallel(vm):
+    """Two threads to one, by kind of memory."""
+    kinds = [figure["what"].removesuffix(", 1 thread") for figure in in_vm(vm, "bringup") if figure["what"].endswith(", 1 thread")]
+    return {kind: figure_of(vm, f"{kind}, 2 threads") / figure_of(vm, f"{kind}, 1 thread") for kind in kinds}
+
+
+def beside_qemu(vm):
+    """How often ours goes into QEMU's best time, for the same memory."""
+    pairs = {"prealloc-threads=2": "anonymous, transparent huge pages, 2 threads",
+             "a shared memfd, prealloc-threads=2": "memfd, 4 KiB pages, by file, 2 threads"}
+    return {theirs: vm["qemu"][theirs] / figure_of(vm, ours) for theirs, ours in pairs.items() if theirs in vm["qemu"]}
+
+
+def goals(figures):
+    translate, mapping, alloc, dirty = (figures[name] for name in ("translate", "map", "alloc", "dirty"))
+
+    def of(structure, direction, size, pattern="Random"):
+        return translate[f"throughput<{structure}, {direction}, {pattern}>/{size}"]
+
+    lines = []
+
+    def goal(what, target, value, met, unit="", digits=1):
+        lines.append([what, target, f"{value:.{digits}f}{unit}", "met" if met else "missed"])
+
+    def most(what, value, limit, unit, digits=1):
+        goal(what, f"at most {limit:g}{unit}", value, value <= limit, unit, digits)
+
+    def least(what, value, limit):
+        goal(what, f"at least {limit:g}x", value, value >= limit, "x", 1)
+
+    for size, limit in ((4096, 2), (1000000, 5)):
+        most(f"IOVA to pointer, {size:,} mappings, 65,536 addresses", of("Ours", "Forward", size), limit, " ns")
+    most("the same, 1,048,576 addresses", of("Ours", "Forward", 1000000, "Cold"), 5, " ns")
+    most("the same, asked for 64 at once", translate["batch<Cold>/1000000"], 5, " ns")
+    for size, limit in ((4096, 4), (1000000, 10)):
+        most(f"pointer to IOVA to IOVA to pointer, {size:,} mappings", of("Ours", "Back", size) / of("Ours", "Forward", size), 1.5, "x")
+        least(f"std::map to libiommufd, {size:,} mappings", of("StdMap", "Forward", size) / of("Ours", "Forward", size), limit)
+    most("a guard, 4,096 mappings", of("OursGuarded", "Forward", 4096) - of("Ours", "Forward", 4096), 1, " ns")
+    for pause in PAUSES:
+        less = (1 - beside(figures["readers"], "Spinner", pause) / beside(figures["readers"], "Writer", pause)) * 100
+        goal(f"a reader's loss beside a writer of its space, {pause} us between its pairs", "less than 10 %", less, less < 10, " %", 0)
+    most("core's calls over the ioctls, each", (mapping["core"] - mapping["raw"]) / 2, 50, " ns")
+    most("a space's calls over the ioctls, each", (mapping["space/0"] - mapping["raw"]) / 2, 50, " ns", 0)
+    size = next(iter(figures["vm"]))
+    for found in in_vm(figures["vm"][size], "map"):
+        more = (found["value"] / found["yardstick"]["value"] - 1) * 100
+        most(f"the same on Linux, {found['what']}", more, 2, " %", 0)
+    most("an IOVA from a thread's cache, taken and given back", alloc["cached/1"], 20, " ns")
+    most("the same beside 100,000 live ranges", alloc["churn<Ours>/100000"], 150, " ns", 0)
+    for size, vm in figures["vm"].items():
+        for kind, ratio in in_parallel(vm).items():
+            most(f"{size} brought up by two threads to one, {kind}", ratio, 0.65, "x", 2)
+        for theirs, ratio in beside_qemu(vm).items():
+            goal(f"QEMU to libiommufd, {size}, {theirs}", "more than 1x", ratio, ratio > 1, "x", 1)
+    most("32 MiB of bits, none set", dirty["runs<Best>/0"] / 1e6, 1, " ms")
+    most("32 MiB of bits, 1 % set", dirty["runs<Best>/10"] / 1e6, 10, " ms")
+    return table(["", "aimed at", "measured", ""], lines)
+
+
+def text(figures):
+    machine, translate, mapping, alloc, dirty = (figures[name] for name in ("machine", "translate", "map", "alloc", "dirty"))
+    sections = [f"""# Performance
+
+Made by `bench/report`: medians of 7 runs, in which what is compared is measured by turns. {machine["cpu"]},
+{machine["compiler"]}, commit {machine["commit"]}. Figures of another machine differ; `iommufd bench` measures yours, and the ratios
+are what `./test.sh` looks at.
+
+## Aims
+
+{goals(figures)}
+
+What is missed, and why: [further down](#what-is-missed).
+
+## Translation
+
+![Nanoseconds by the number of mappings](performance/translate.svg)
+
+Nanoseconds for each look-up of one of 65,536 random addresses. The ordered maps find the range at or before an address, as
+programs use them for it; each structure is checked against std::map before it is timed.
+
+IOVA to pointer:
+
+{translations(translate, "throughput", "Forward", more=[guarded("throughput", "Forward"),
+                                                         ("libiommufd, 64 at once", lambda size: f"batch<Random>/{size}")])}
+
+Pointer to IOVA:
+
+{translations(translate, "throughput", "Back", more=[guarded("throughput", "Back")])}
+
+IOVA to pointer where each address depends on the answer before:
+
+{translations(translate, "chain", "Forward", more=[guarded("chain", "Forward")])}
+
+Pointer to IOVA, likewise:
+
+{translations(translate, "chain", "Back", more=[guarded("chain", "Back")])}
+
+Other orders: the n-th most wanted 1/n as often as the first; one page after the other; half of the 64 bytes in one mapping and half in
+the next, which come back as two pieces:
+
+{patterns(translate)}
+
+1,048,576 different addresses, so that what one look-up reads is in no cache when the next one needs it:
+
+{cold(translate)}
+""", f"""## Readers beside a writer
+
+Nanoseconds for a guard and a look-up among 4,096 mappings, while another thread of the same core is busy; the writer waits so long
+between a pair of map and unmap, on a kernel that takes no time. The two threads are one core's: what the writer's instructions take
+from the reader shows in the second line, which shares nothing with it.
+
+{readers(figures["readers"])}
+""", f"""## What the library adds to map and unmap
+
+On a kernel that does nothing: {mapping["raw"]:.1f} ns for the two bare calls, {mapping["core"]:.1f} ns by `core::Ioas`, {mapping["space/0"]:.0f} ns
+through a `dma::Space`, {mapping["space/1000"]:.0f} ns beside 1,000 mappings and {mapping["space/100000"]:.0f} ns beside 100,000. Where the
+space chooses the IOVA: {mapping["chosen/0"]:.0f} ns, {mapping["chosen/1000"]:.0f} ns and {mapping["chosen/100000"]:.0f} ns.
+"""]
+    for size, vm in figures["vm"].items():
+        sections.append(f"""## On Linux: {size} in a VM of two processors
+
+Map and unmap, in microseconds, in turns with the bare ioctls:
+
+{mapped_in_vm(vm)}
+
+From nothing to memory that an NVMe controller reaches, in milliseconds; QEMU's is the time of the whole process, less that of one with
+16 MiB. The yardstick of a new mapping is to clear the pages and to free them: nothing can be faster.
+
+{brought_up(vm)}
+""")
+    sections.append("![Milliseconds until devices reach the memory](performance/bring_up.svg)\n")
+    sections.append(f"""## IOVA allocation
+
+Nanoseconds to give one range back and to choose another one: at random places, of one to 32 pages, some of up to 2 MiB. In brackets,
+how many times ours. That the lowest is the lowest is checked against std::map before it is timed.
+
+{churn(alloc)}
+
+A bump allocator can't give back what it has for another size, nor take what is mapped elsewhere. Through a thread's IovaCache, beside
+100,000 live ranges: {alloc["cached/1"]:.1f} ns, of 256 by turns {alloc["cached/256"]:.1f} ns; 10,000 taken and then given back,
+{alloc["cached_in_bulk"]:.0f} ns each.
+
+A buffer of a pool in place of another, one of 256, in nanoseconds:
+
+{buffers(alloc)}
+
+## Runs of dirty pages
+
+Milliseconds for a bitmap of 32 MiB, which stands for 1 TiB of pages of 4 KiB, of which so many are dirty at random. To read as much
+memory and add it up takes {dirty["memory"] / 1e6:.1f} ms.
+
+{scans(dirty)}
+
+![Milliseconds by the share of dirty pages](performance/dirty.svg)
+
+## What is missed
+
+- A million mappings take 16 MB of tables, more than a core's own caches hold. Where the addresses that a program asks for are as many,
+  each look-up waits for the memory behind them, {translate["chain<Ours, Forward, Random>/1000000"]:.0f} ns where there is but one under way;
+  the processor has several under way by itself, and more where they are asked for 64 at once (`Guard::translate_each`).
+- A space's map and unmap do what the two ioctls don't: they reserve the range in the interval map, publish it to readers both ways,
+  and wait for the readers before the memory goes. `core::Ioas` has neither of them and costs a few nanoseconds.
+- A reader loses to a writer that never pauses what it loses to any busy thread of the same core; a kernel's map and unmap take tens of
+  microseconds.
+""")
+    return "\n".join(sections)
