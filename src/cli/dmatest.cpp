@@ -8,6 +8,7 @@
 #include <map>
 #include <random>
 
+#include "cli/machine_file.hpp"
 #include "cli/outcome.hpp"
 #include "cli/trial.hpp"
 #include "cli/workplace.hpp"
@@ -159,8 +160,7 @@ int dmatest(Arguments arguments) {
             return refuse(Error::refused(EINVAL, "cannot test", "no device is given",
                                          "give -object and -device options, or --model"),
                           kUsage);
-        auto description = arguments.model->empty() ? Result<model::Description>(model::everything())
-                                                    : model::parse(*arguments.model);
+        auto description = read_machine(*arguments.model);
         if (!description) return refuse(description.error(), kUsage);
         arguments.definitions = standard_objects(*description);
     }

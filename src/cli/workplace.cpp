@@ -3,6 +3,7 @@
 
 #include <fmt/core.h>
 
+#include "cli/machine_file.hpp"
 #include "drivers/driver.hpp"
 #include "error/guarded.hpp"
 
@@ -25,8 +26,7 @@ Result<std::unique_ptr<Workplace>> Workplace::open(const Arguments& arguments) {
     return guarded(Operation::none, [&]() -> Result<std::unique_ptr<Workplace>> {
         std::unique_ptr<Workplace> place(new Workplace);
         if (arguments.model) {
-            auto description = arguments.model->empty() ? Result<model::Description>(model::everything())
-                                                        : model::parse(*arguments.model);
+            auto description = read_machine(*arguments.model);
             if (!description) return description.error();
             place->machine_ = std::make_unique<model::Machine>(std::move(*description));
         }

@@ -11,6 +11,7 @@
 #include "model/mock_commands.hpp"
 #include "model/mock_device.hpp"
 #include "model/vfio_compat.hpp"
+#include "model/vintage.hpp"
 #include "model/viommu.hpp"
 
 namespace iommufd::inline v0_1::model {
@@ -92,7 +93,7 @@ int Context::ioctl(unsigned long request, user::Address argument) {
     // The order of these checks is Linux's: a foreign type with a number of ours gets as far as its size.
     const unsigned number = request & 0xff;
     const unsigned end =
-        hardware_.mock ? kTestNumber + 1 : kFirstCommand + static_cast<unsigned>(Commands::kAll.size());
+        hardware_.mock ? kTestNumber + 1 : kFirstCommand + vintage::commands_of(hardware_.kernel);
     if (number < kFirstCommand || number >= end) return VfioCompat::ioctl(*this, request, argument);
     std::uint32_t user_size = 0;
     if (const int rc = user::get(user_size, argument); rc < 0) return rc;
@@ -102,10 +103,11 @@ int Context::ioctl(unsigned long request, user::Address argument) {
     const Commands::Command& command = test ? Commands::kTest : Commands::kAll[index];
     if (command.request != request) return -ENOTTY;
     if (user_size < command.min_size) return -EINVAL;
-    std::array<std::byte, kLargest> copy;
-    if (const int rc = user::copy_struct_from(copy.data(), command.size, argument, user_size); rc < 0)
-        return rc;
-    return command.run(*this, copy.data(), Call(argument, user_size));
+    // An older kernel knows less of it, and so must find zeroes there.
+    const std::uint32_t size = vintage::size_of(command.request, command.size, hardware_.kernel);
+    std::array<std::byte, kLargest> copy{};
+    if (const int rc = user::copy_struct_from(copy.data(), size, argument, user_size); rc < 0) return rc;
+    return command.run(*this, copy.data(), Call(argument, std::min(user_size, size)));
 }
 
 Context::~Context() {

@@ -34,17 +34,6 @@ bool read_number(std::string_view text, std::uint64_t& number) {
     return error == std::errc{} && end == text.data() + text.size();
 }
 
-// Bytes, or K, M, G, T of them.
-bool read_size(std::string_view text, std::uint64_t& size) {
-    constexpr std::string_view kUnits = "KMGT";
-    const std::size_t unit = text.empty() ? text.npos : kUnits.find(text.back());
-    const unsigned shift = unit == text.npos ? 0 : static_cast<unsigned>(10 * (unit + 1));
-    if (shift != 0) text.remove_suffix(1);
-    if (!read_number(text, size) || size > std::numeric_limits<std::uint64_t>::max() >> shift) return false;
-    size <<= shift;
-    return true;
-}
-
 bool read_switch(std::string_view text, bool& on) {
     on = text == "on";
     return on || text == "off";
@@ -91,9 +80,28 @@ Result<void> set(DeviceDescription& device, std::string_view key, std::string_vi
 
 // A property of the machine that is on or off; null where the key names none.
 bool* switch_of(Description& description, std::string_view key) {
+    if (key == "dirty-tracking") return &description.dirty_tracking;
+    if (key == "unsafe-interrupts") return &description.unsafe_interrupts;
     if (key == "sys-resource") return &description.sys_resource;
     if (key == "sys-rawio") return &description.sys_rawio;
     return key == "mock" ? &description.mock : nullptr;
+}
+
+bool set(Description& description, std::string_view key, std::string_view value) {
+    if (bool* const on = switch_of(description, key); on != nullptr) return read_switch(value, *on);
+    if (key == "kernel") return read_version(value, description.kernel);
+    if (key == "memlock") {
+        std::uint64_t size = 0;
+        if (!read_size(value, size)) return false;
+        description.memlock = size;
+        return true;
+    }
+    if (value != "intel" && value != "virtio") return false;
+    if (value == "virtio") {
+        description.iommu = IommuKind::virtio;
+        description.iova_ranges = {{0, 0xfedfffff}, {0xfef00000, 0x7fffffffff}};  // 39 bits, as QEMU's
+    }
+    return true;
 }
 
 Result<DeviceDescription> parse_device(std::string_view text) {
@@ -123,6 +131,72 @@ Result<DeviceDescription> parse_device(std::string_view text) {
 
 }  // namespace
 
+// Bytes, or K, M, G, T of them.
+bool read_size(std::string_view text, std::uint64_t& size) {
+    constexpr std::string_view kUnits = "KMGT";
+    const std::size_t unit = text.empty() ? text.npos : kUnits.find(text.back());
+    const unsigned shift = unit == text.npos ? 0 : static_cast<unsigned>(10 * (unit + 1));
+    if (shift != 0) text.remove_suffix(1);
+    if (!read_number(text, size) || size > std::numeric_limits<std::uint64_t>::max() >> shift) return false;
+    size <<= shift;
+    return true;
+}
+
+bool read_version(std::string_view text, KernelVersion& version) {
+    std::uint64_t major = 0;
+    std::uint64_t minor = 0;
+    const std::string_view first = cut(text, '.');
+    constexpr std::uint64_t kMost = 1000;
+    if (!read_number(first, major) || !read_number(text, minor) || major > kMost || minor > kMost) return false;
+    version = {.major = static_cast<unsigned>(major), .minor = static_cast<unsigned>(minor)};
+    return true;
+}
+
+Result<void> check(const Description& description) {
+    constexpr KernelVersion kFirst{.major = 6, .minor = 6};
+    constexpr KernelVersion kLast{.major = 7, .minor = 3};
+    const auto unfit = [](std::string cause) { return refused("cannot make that machine", std::move(cause)); };
+    const auto hex = [](std::uint64_t value) { return compose(Hex{value}); };
+    if (description.kernel < kFirst || description.kernel > kLast)
+        return unfit(compose("Linux ", description.kernel.major, ".", description.kernel.minor,
+                             " is not played: VFIO has cdevs from 6.6 on, and the model knows 7.3"));
+    if (description.mock && description.kernel != kLast)
+        return unfit("the kernel's mock is that of Linux 7.3 only");
+    if (description.page_sizes == 0 || description.page_sizes % 4096 != 0 || description.page_sizes >> 48 != 0)
+        return unfit("page sizes are powers of two from 4K to 128T, and there is one at least");
+    if (description.iova_ranges.empty()) return unfit("no IOVA is usable");
+    std::uint64_t next = 0;
+    for (const IovaRange& range : description.iova_ranges) {
+        const bool ascending = &range == description.iova_ranges.data() || (range.first >= next && next != 0);
+        if (!ascending || range.first > range.last || range.first % 4096 != 0 || range.last % 4096 != 4095)
+            return unfit(compose("the IOVAs ", hex(range.first), " to ", hex(range.last),
+                                 " are not whole pages, or do not lie behind those before"));
+        next = range.last + 1;
+    }
+    std::vector<std::string_view> names;
+    for (const DeviceDescription& device : description.devices) {
+        const bool edu = device.kind == DeviceKind::edu;
+        if (!device.name.empty()) names.emplace_back(device.name);
+        if (!device.name.empty() && !(edu ? is_pci_address(device.name) : is_plain_name(device.name)))
+            return unfit(compose("'", device.name, "' names no ", edu ? "PCI device" : "vDPA device"));
+        if (edu && (device.dma_bits < 12 || device.dma_bits > 64)) return unfit("edu has 12 to 64 DMA bits");
+        if (!edu && (device.disk_size == 0 || device.disk_size % 512 != 0))
+            return unfit("a disk's size is a multiple of 512");
+        if (!edu && !device.siblings.empty()) return unfit("a vDPA device is in no IOMMU group");
+        for (const Sibling& sibling : device.siblings) {
+            names.emplace_back(sibling.address);
+            if (!is_pci_address(sibling.address))
+                return unfit(compose("'", sibling.address, "' is no PCI address"));
+            if (!sibling.driver.empty() && !is_plain_name(sibling.driver))
+                return unfit(compose("'", sibling.driver, "' is no driver's name"));
+        }
+    }
+    std::ranges::sort(names);
+    if (const auto again = std::ranges::adjacent_find(names); again != names.end())
+        return refused(compose("cannot have two devices named '", *again, "'"), "names are unique");
+    return {};
+}
+
 Description everything() {
     Description description;
     description.devices = {{.kind = DeviceKind::edu}, {.kind = DeviceKind::vdpa_blk}};
@@ -139,28 +213,24 @@ Result<Description> parse(std::string_view text) {
             cut(item, '=');
             in_devices = true;
             if (item.empty()) continue;  // none
-        } else if (bool* const on = switch_of(description, key); on != nullptr || key == "memlock") {
+        } else if (bool* const on = switch_of(description, key);
+                   on != nullptr || key == "memlock" || key == "kernel" || key == "iommu") {
             cut(item, '=');
             in_devices = false;
-            std::uint64_t size = 0;
-            if (on == nullptr ? !read_size(item, size) : !read_switch(item, *on))
+            if (!set(description, key, item))
                 return refused(compose("cannot set '", key, "' to '", item, "'"),
                                "the value makes no sense for that key");
-            if (key == "memlock") description.memlock = size;
             continue;
         } else if (!in_devices) {
             return refused(compose("cannot describe a machine by '", item, "'"),
-                           "its keys are devices, memlock, sys-resource, sys-rawio and mock");
+                           "its keys are devices, memlock, kernel, iommu, dirty-tracking, unsafe-interrupts, "
+                           "sys-resource, sys-rawio and mock");
         }
         auto device = parse_device(item);
         if (!device) return std::move(device).error();
-        const bool again =
-            !device->name.empty() &&
-            std::ranges::any_of(description.devices, [&](const auto& d) { return d.name == device->name; });
-        if (again)
-            return refused(compose("cannot have two devices named '", device->name, "'"), "names are unique");
         description.devices.push_back(*std::move(device));
     }
+    if (auto sound = check(description); !sound) return std::move(sound).error();
     return description;
 }
 

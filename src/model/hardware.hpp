@@ -47,14 +47,22 @@ private:
 
 // The IOMMU as its driver presents it.
 struct Iommu {
+    IommuKind kind;
     std::uint64_t aperture_last;      // of every domain
     std::vector<IovaRange> reserved;  // in every device's way: the interrupt window
+    std::uint64_t page_sizes;
+    bool tracks_dirty;
+    bool safe_interrupts;
 
-    // From the usable ranges, ascending.
-    static Iommu with(const std::vector<IovaRange>& usable) {
-        Iommu iommu{.aperture_last = usable.back().last, .reserved = {}};
+    static Iommu of(const Description& description) {
+        Iommu iommu{.kind = description.iommu,
+                    .aperture_last = description.iova_ranges.back().last,
+                    .reserved = {},
+                    .page_sizes = description.page_sizes,
+                    .tracks_dirty = description.dirty_tracking,
+                    .safe_interrupts = description.iommu == IommuKind::intel || description.unsafe_interrupts};
         std::uint64_t next = 0;
-        for (const IovaRange& range : usable) {
+        for (const IovaRange& range : description.iova_ranges) {
             if (range.first > next) iommu.reserved.push_back({.first = next, .last = range.first - 1});
             next = range.last + 1;
         }
@@ -68,6 +76,7 @@ struct Hardware {
     bool sys_resource;
     bool sys_rawio;
     bool mock;
+    KernelVersion kernel;
     BackingFiles backing_files = {};
     BlockedLog blocked = {};
     PinRegistry pins = {};

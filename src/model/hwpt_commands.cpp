@@ -10,6 +10,7 @@
 #include "model/context.hpp"
 #include "model/fault_queue.hpp"
 #include "model/new_hwpt.hpp"
+#include "model/vintage.hpp"
 #include "model/viommu.hpp"
 
 namespace iommufd::inline v0_1::model {
@@ -60,7 +61,7 @@ int Context::hwpt_alloc(uapi::HwptAlloc& command, const Call& call) {
 
 int Context::make_paging(const NewHwpt& wanted, Ioas& ioas, PagingHwpt*& hwpt) {
     Endpoint& endpoint = *wanted.device.endpoint;
-    if ((wanted.flags & ~kPagingFlags) != 0) return -EOPNOTSUPP;
+    if ((wanted.flags & ~(kPagingFlags & vintage::hwpt_flags_of(hardware_.kernel))) != 0) return -EOPNOTSUPP;
     if ((wanted.flags & uapi::kHwptDirtyTracking) != 0 && !endpoint.can_track_dirty()) return -EOPNOTSUPP;
     if ((wanted.flags & uapi::kHwptFaultIdValid) != 0 && (wanted.flags & uapi::kHwptNestParent) != 0)
         return -EOPNOTSUPP;
@@ -100,7 +101,8 @@ int Context::make_nested(const NewHwpt& wanted, Object& on, NestedHwpt*& hwpt) {
     const void* const iommu = wanted.device.endpoint->iommu();
     auto* const viommu = dynamic_cast<Viommu*>(&on);
     if (viommu != nullptr && viommu->iommu != iommu) return -EINVAL;
-    if ((wanted.flags & ~kNestedFlags) != 0 || !wanted.data) return -EOPNOTSUPP;
+    const std::uint32_t known = kNestedFlags & vintage::hwpt_flags_of(hardware_.kernel);
+    if ((wanted.flags & ~known) != 0 || !wanted.data) return -EOPNOTSUPP;
     PagingHwpt& parent = viommu != nullptr ? *viommu->parent : dynamic_cast<PagingHwpt&>(on);
     if (viommu == nullptr && (parent.automatic || !parent.nest_parent || parent.iommu != iommu))
         return -EINVAL;
@@ -132,7 +134,7 @@ void Context::drop(Hwpt& hwpt) {
 
 int Context::get_hw_info(uapi::HwInfo& command, const Call& call) {
     const bool reserved = std::ranges::any_of(command.reserved, [](auto byte) { return byte != 0; });
-    if ((command.flags & ~uapi::kHwInfoInputType) != 0 || reserved) return -EOPNOTSUPP;
+    if ((command.flags & ~vintage::hw_info_flags_of(hardware_.kernel)) != 0 || reserved) return -EOPNOTSUPP;
     // Without the flag the field is only an output.
     if ((command.flags & uapi::kHwInfoInputType) == 0) command.data_type = uapi::kHwInfoDefault;
     const sys::Lock lock(mutex_);

@@ -23,6 +23,7 @@ int IoPagetable::add_domain(std::shared_ptr<Domain> domain) {
         return -ENOMEM;
     }
     const Geometry& geometry = domain->geometry();
+    if (geometry.smallest_page() > user::kPage) return -EINVAL;
     const std::uint64_t alignment = std::max(geometry.smallest_page(), alignment_);
     if (alignment != alignment_)
         if (const int rc = check_alignment(alignment); rc < 0) return rc;

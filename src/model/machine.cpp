@@ -42,13 +42,14 @@ struct Machine::State {
 };
 
 Machine::State::State(const Description& description)
-    : hardware{.iommu = Iommu::with(description.iova_ranges),
+    : hardware{.iommu = Iommu::of(description),
                .accountant = Accountant(description.memlock),
                .sys_resource = description.sys_resource,
                .sys_rawio = description.sys_rawio,
-               .mock = description.mock},
+               .mock = description.mock,
+               .kernel = description.kernel},
       kernel(tree, files, hardware.mappings) {
-    sysfs::add_machine(tree, [this](std::shared_ptr<File>& file) { return open_iommufd(file); });
+    sysfs::add_machine(tree, description.iommu, [this](std::shared_ptr<File>& file) { return open_iommufd(file); });
     for (DeviceDescription device : description.devices) {
         if (device.name.empty()) device.name = free_name(device.kind);
         if (!has(device.name)) add(device);
@@ -84,10 +85,15 @@ void Machine::State::add(const DeviceDescription& description) {
     if (description.kind == DeviceKind::edu) {
         const auto number = static_cast<unsigned>(vfio.size());
         vfio.push_back(std::make_unique<VfioDevice>(
-            hardware, worker, files, description.name, Edu::kIdentity,
+            hardware, worker, files, description, Edu::kIdentity,
             [&](PciDevice::Wiring wiring) { return std::make_unique<Edu>(wiring, description.dma_bits); }));
         const sysfs::VfioNode node{
-            .address = description.name, .identity = Edu::kIdentity, .number = number, .group = number};
+            .address = description.name,
+            .identity = Edu::kIdentity,
+            .number = number,
+            .group = number,
+            .iommu = hardware.iommu};
+        for (const Sibling& sibling : description.siblings) sysfs::add_sibling(tree, sibling, number);
         sysfs::add_vfio_device(tree, node, [&device = *vfio.back()](std::shared_ptr<File>& file) {
             file = std::make_shared<VfioFile>(device);
             return 0;

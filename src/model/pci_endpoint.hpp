@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //
-// A PCI device behind QEMU's intel-iommu in legacy mode: no PASIDs, no dirty tracking, nothing nested.
+// A PCI device behind QEMU's intel-iommu in legacy mode, or its virtio-iommu: no PASIDs, nothing nested. Dirty tracking, if
+// described, is that of a VT-d in scalable mode.
 #pragma once
 
 #include "model/dma_port.hpp"
@@ -15,7 +16,7 @@ public:
 
     const void* iommu() const override { return &iommu_; }
     const std::vector<IovaRange>& reserved() const override { return iommu_.reserved; }
-    bool can_track_dirty() const override { return false; }
+    bool can_track_dirty() const override { return iommu_.tracks_dirty; }
     std::uint32_t max_pasids() const override { return 0; }
     int hw_info(std::uint32_t wanted_type, HwInfo& info) const override;
     int alloc_paging(std::uint32_t flags, const UserData* data, std::shared_ptr<Domain>& domain) override;

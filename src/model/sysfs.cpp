@@ -39,12 +39,16 @@ void add_node(Tree& tree, const std::string& node, const std::string& folder, de
     tree.link("/sys/dev/char/" + numbers(device), "../.." + folder.substr(4));
 }
 
+constexpr std::uint64_t kInterruptWindow = 0xfee00000;
+
+std::string name_of(IommuKind iommu) { return iommu == IommuKind::intel ? "dmar0" : "virtio0"; }
+
 }  // namespace
 
 std::string node_of(const VfioNode& node) { return "/dev/vfio/devices/vfio" + std::to_string(node.number); }
 std::string node_of(const VdpaNode& node) { return "/dev/vhost-vdpa-" + std::to_string(node.number); }
 
-void add_machine(Tree& tree, Tree::Opener open_iommufd) {
+void add_machine(Tree& tree, IommuKind iommu, Tree::Opener open_iommufd) {
     for (const char* path :
          {"/dev/iommu", "/dev/vfio", "/dev/vhost-vdpa-", "/sys/bus/pci", "/sys/bus/vdpa", "/sys/class/iommu",
           "/sys/class/misc/iommu", "/sys/class/vfio-dev", "/sys/dev/char", "/sys/devices/pci0000:00",
@@ -54,12 +58,15 @@ void add_machine(Tree& tree, Tree::Opener open_iommufd) {
     for (const char* folder :
          {"/dev/vfio/devices", "/sys/bus/pci/devices", "/sys/bus/pci/drivers/vfio-pci",
           "/sys/bus/vdpa/devices", "/sys/bus/vdpa/drivers/vhost_vdpa", "/sys/class/vfio-dev",
-          "/sys/kernel/iommu_groups", "/sys/devices/virtual/iommu/dmar0/devices"})
+          "/sys/kernel/iommu_groups"})
         tree.folder(folder);
+    const std::string name = name_of(iommu);
+    tree.folder("/sys/devices/virtual/iommu/" + name + "/devices");
     add_node(tree, "/dev/iommu", "/sys/devices/virtual/misc/iommu", ::makedev(kMiscMajor, kIommuMinor),
              std::move(open_iommufd));
     tree.link("/sys/class/misc/iommu", "../../devices/virtual/misc/iommu");
-    tree.link("/sys/class/iommu/dmar0", "../../devices/virtual/iommu/dmar0");
+    tree.link("/sys/class/iommu/" + name, "../../devices/virtual/iommu/" + name);
+    if (iommu != IommuKind::intel) return;
     tree.file("/sys/devices/virtual/iommu/dmar0/intel-iommu/cap", "d2008c222f0686\n");
     tree.file("/sys/devices/virtual/iommu/dmar0/intel-iommu/ecap", "f00f4a\n");
     tree.file("/sys/devices/virtual/iommu/dmar0/intel-iommu/version", "1:0\n");
@@ -92,17 +99,22 @@ void add_vfio_device(Tree& tree, const VfioNode& node, Tree::Opener open) {
                   "PCI_SLOT_NAME=" + node.address + '\n');
     tree.link(folder + "/driver", "../../../bus/pci/drivers/vfio-pci");
     tree.link(folder + "/subsystem", "../../../bus/pci");
-    tree.link(folder + "/iommu", "../../virtual/iommu/dmar0");
+    const std::string iommu = name_of(node.iommu.kind);
+    tree.link(folder + "/iommu", "../../virtual/iommu/" + iommu);
     tree.link("/sys/bus/pci/devices/" + node.address, "../../../devices/pci0000:00/" + node.address);
     tree.link("/sys/bus/pci/drivers/vfio-pci/" + node.address,
               "../../../../devices/pci0000:00/" + node.address);
 
     const std::string group = "/sys/kernel/iommu_groups/" + std::to_string(node.group);
     tree.file(group + "/type", "DMA\n");
-    tree.file(group + "/reserved_regions", "0x00000000fee00000 0x00000000feefffff msi\n");
+    std::string reserved;
+    for (const IovaRange& range : node.iommu.reserved)
+        reserved += format("0x%016llx 0x%016llx %s\n", range.first, range.last,
+                           range.first == kInterruptWindow ? "msi" : "reserved");
+    tree.file(group + "/reserved_regions", reserved);
     tree.link(group + "/devices/" + node.address, "../../../../devices/pci0000:00/" + node.address);
     tree.link(folder + "/iommu_group", "../../../kernel/iommu_groups/" + std::to_string(node.group));
-    tree.link("/sys/devices/virtual/iommu/dmar0/devices/" + node.address,
+    tree.link("/sys/devices/virtual/iommu/" + iommu + "/devices/" + node.address,
               "../../../../pci0000:00/" + node.address);
 
     const std::string vfio = "vfio" + std::to_string(node.number);
@@ -112,6 +124,25 @@ void add_vfio_device(Tree& tree, const VfioNode& node, Tree::Opener open) {
     tree.link(folder + "/vfio-dev/" + vfio + "/subsystem", "../../../../../class/vfio-dev");
     tree.link("/sys/class/vfio-dev/" + vfio,
               "../../devices/pci0000:00/" + node.address + "/vfio-dev/" + vfio);
+}
+
+void add_sibling(Tree& tree, const Sibling& sibling, unsigned group) {
+    const std::string folder = kPciRoot + sibling.address;
+    tree.file(folder + "/vendor", "0x8086\n");
+    tree.file(folder + "/device", "0x293e\n");
+    tree.file(folder + "/class", "0x040300\n");
+    tree.file(folder + "/uevent", "PCI_SLOT_NAME=" + sibling.address + '\n');
+    tree.link(folder + "/subsystem", "../../../bus/pci");
+    tree.link("/sys/bus/pci/devices/" + sibling.address, "../../../devices/pci0000:00/" + sibling.address);
+    if (!sibling.driver.empty()) {
+        tree.link(folder + "/driver", "../../../bus/pci/drivers/" + sibling.driver);
+        tree.link("/sys/bus/pci/drivers/" + sibling.driver + '/' + sibling.address,
+                  "../../../../devices/pci0000:00/" + sibling.address);
+    }
+    const std::string number = std::to_string(group);
+    tree.link("/sys/kernel/iommu_groups/" + number + "/devices/" + sibling.address,
+              "../../../../devices/pci0000:00/" + sibling.address);
+    tree.link(folder + "/iommu_group", "../../../kernel/iommu_groups/" + number);
 }
 
 void add_vdpa_device(Tree& tree, const VdpaNode& node, Tree::Opener open) {

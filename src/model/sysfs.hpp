@@ -5,21 +5,26 @@
 
 #include <string>
 
+#include "model/hardware.hpp"
 #include "model/pci_device.hpp"
 #include "model/tree.hpp"
 
 namespace iommufd::inline v0_1::model::sysfs {
 
 // The paths that are the model's whatever devices there are, and the IOMMU.
-void add_machine(Tree& tree, Tree::Opener open_iommufd);
+void add_machine(Tree& tree, IommuKind iommu, Tree::Opener open_iommufd);
 
 struct VfioNode {
     std::string address;  // 0000:00:10.0
     PciIdentity identity;
     unsigned number;  // of vfioN
     unsigned group;   // IOMMU group
+    const Iommu& iommu;
 };
 void add_vfio_device(Tree& tree, const VfioNode& node, Tree::Opener open);
+
+// Another device of that group, which isn't modelled.
+void add_sibling(Tree& tree, const Sibling& sibling, unsigned group);
 
 struct VdpaNode {
     std::string name;  // blk0

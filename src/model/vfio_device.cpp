@@ -31,8 +31,8 @@ int get_header(T& value, user::Address argument, std::size_t size) {
 
 // The PASID of an attach or a detach, if its flags say that it has one.
 template <class T>
-int get_pasid(T& command, user::Address argument, std::uint32_t& pasid) {
-    if ((command.flags & ~kAttachPasid) != 0) return -EINVAL;
+int get_pasid(T& command, user::Address argument, bool takes_pasids, std::uint32_t& pasid) {
+    if ((command.flags & ~(takes_pasids ? kAttachPasid : 0)) != 0) return -EINVAL;
     if ((command.flags & kAttachPasid) == 0) return 0;
     if (command.argsz < sizeof command) return -EINVAL;
     if (user::get(command, argument) < 0) return -EFAULT;
@@ -41,6 +41,12 @@ int get_pasid(T& command, user::Address argument, std::uint32_t& pasid) {
 }
 
 }  // namespace
+
+bool VfioDevice::viable(const DeviceDescription& description) {
+    return std::ranges::all_of(description.siblings, [](const Sibling& sibling) {
+        return sibling.driver.empty() || sibling.driver == "vfio-pci" || sibling.driver == "pcieport";
+    });
+}
 
 bool VfioDevice::bound() const {
     const sys::Lock lock(mutex_);
@@ -73,6 +79,8 @@ int VfioDevice::bind(const void* owner, user::Address argument) {
     const auto* const iommufd = dynamic_cast<const IommufdFile*>(found.file.get());
     if (iommufd == nullptr) return found || files_.is_open(command.iommufd) ? -EBADFD : -EBADF;
     if (owner_ != nullptr) return -EINVAL;
+    if (!iommu_.safe_interrupts) return -EPERM;
+    if (!group_is_viable_) return -EBUSY;
     std::uint32_t id = 0;
     if (const int rc = iommufd->context()->bind(endpoint_, id); rc < 0) return rc;
     if (user::put(argument + offsetof(DeviceBindIommufd, out_devid), id) < 0) {
@@ -101,7 +109,7 @@ int VfioDevice::attach(user::Address argument) {
     DeviceAttachIommufdPt command{};
     if (const int rc = get_header(command, argument, kAttachSize); rc < 0) return rc;
     std::uint32_t pasid = kNoPasid;
-    if (const int rc = get_pasid(command, argument, pasid); rc < 0) return rc;
+    if (const int rc = get_pasid(command, argument, takes_pasids_, pasid); rc < 0) return rc;
     if (const int rc = context_->attach(device_id_, pasid, command.pt_id); rc < 0) return rc;
     if (user::put(argument + offsetof(DeviceAttachIommufdPt, pt_id), command.pt_id) == 0) return 0;
     context_->detach(device_id_, kNoPasid);  // even where a PASID was attached
@@ -112,7 +120,7 @@ int VfioDevice::detach(user::Address argument) {
     DeviceDetachIommufdPt command{};
     if (const int rc = get_header(command, argument, kDetachSize); rc < 0) return rc;
     std::uint32_t pasid = kNoPasid;
-    if (const int rc = get_pasid(command, argument, pasid); rc < 0) return rc;
+    if (const int rc = get_pasid(command, argument, takes_pasids_, pasid); rc < 0) return rc;
     context_->detach(device_id_, pasid);
     return 0;
 }

@@ -15,6 +15,7 @@
 #include "model/pci_device.hpp"
 #include "model/pci_endpoint.hpp"
 #include "model/pci_irqs.hpp"
+#include "model/vintage.hpp"
 #include "sys/mutex.hpp"
 #include "uapi/vfio.hpp"
 
@@ -24,10 +25,13 @@ class VfioDevice {
 public:
     // `make` gets the wiring and returns the device.
     template <class Make>
-    VfioDevice(Hardware& hardware, Worker& worker, FileTable& files, std::string name,
+    VfioDevice(Hardware& hardware, Worker& worker, FileTable& files, const DeviceDescription& description,
                const PciIdentity& identity, Make&& make)
         : identity_(identity),
-          name_(std::move(name)),
+          name_(description.name),
+          group_is_viable_(viable(description)),
+          iommu_(hardware.iommu),
+          takes_pasids_(hardware.kernel >= vintage::kPasids),
           files_(files),
           dma_(hardware.blocked, name_),
           endpoint_(hardware.iommu, dma_),
@@ -44,6 +48,9 @@ public:
 
 private:
     friend class VfioFile;
+
+    // Whether no driver of the host's has a device of its group.
+    static bool viable(const DeviceDescription& description);
 
     int bind(const void* owner, user::Address argument) IOMMUFD_EXCLUDES(mutex_);
     void release(const void* owner) IOMMUFD_EXCLUDES(mutex_);
@@ -67,6 +74,9 @@ private:
 
     const PciIdentity identity_;
     const std::string name_;
+    const bool group_is_viable_;
+    const Iommu& iommu_;
+    const bool takes_pasids_;
     FileTable& files_;
     DmaPort dma_;
     PciEndpoint endpoint_;

@@ -53,12 +53,19 @@ enum class DeviceKind : std::uint8_t {
     vdpa_blk,  // a virtio block device, bound to vhost-vdpa
 };
 
+// Another device in a device's IOMMU group: bound to a driver of the host's, it keeps the group from programs.
+struct Sibling {
+    std::string address;      // of PCI
+    std::string driver = {};  // none, vfio-pci and pcieport do no harm
+};
+
 struct DeviceDescription {
     DeviceKind kind = DeviceKind::edu;
     std::string name = {};                  // its PCI address or vDPA name; empty: the next free one
     std::uint64_t disk_size = 64ULL << 20;  // vdpa-blk: a multiple of 512
     unsigned dma_bits = 28;                 // edu: addresses wider than that are cut off
     bool iotlb_persist = true;              // vdpa-blk: maps survive a reset when the feature is acknowledged
+    std::vector<Sibling> siblings = {};     // edu: what else its group has
 };
 
 struct IovaRange {
@@ -66,11 +73,31 @@ struct IovaRange {
     std::uint64_t last;
 };
 
+enum class IommuKind : std::uint8_t {
+    intel,   // VT-d with second-level tables
+    virtio,  // virtio-iommu: tells nothing of itself, takes no flags, and does not isolate interrupts
+};
+
+// The Linux that is played, from 6.6 to 7.3: what came later isn't there.
+struct KernelVersion {
+    unsigned major = 7;
+    unsigned minor = 3;
+    auto operator<=>(const KernelVersion&) const = default;
+};
+
 struct Description {
     std::vector<DeviceDescription> devices = {};
     // What an IOAS allows while a device is attached: ascending, page-aligned. The default is that of
     // intel-iommu with 48 bits: all but the interrupt window.
     std::vector<IovaRange> iova_ranges = {{0, 0xfedfffff}, {0xfef00000, 0xffffffffffff}};
+    IommuKind iommu = IommuKind::intel;
+    // A bit for each size that its tables can have in one piece. Where none is as small as the processor's page,
+    // an attach is EINVAL.
+    std::uint64_t page_sizes = 1ULL << 12 | 1ULL << 21 | 1ULL << 30;
+    bool dirty_tracking = false;
+    // iommufd.allow_unsafe_interrupts: a device may be bound though its interrupts aren't isolated.
+    bool unsafe_interrupts = false;
+    KernelVersion kernel = {};
     // RLIMIT_MEMLOCK in bytes. Unset: the program has CAP_IPC_LOCK, and nothing is charged.
     std::optional<std::uint64_t> memlock = {};
     // Whether the program has CAP_SYS_RESOURCE and so may choose how pins are accounted.
@@ -86,9 +113,16 @@ struct Description {
 IOMMUFD_EXPORT Description everything();
 
 // "devices=edu,vdpa-blk:size=64M,memlock=1M". A device is KIND[:key=value]...; the keys are name, and of
-// edu dma-bits, of vdpa-blk size and persist. The machine's own are memlock (a size), sys-resource, sys-rawio
-// and mock (on or off).
+// edu dma-bits, of vdpa-blk size and persist. The machine's own are memlock (a size), kernel (6.6 to 7.3), iommu
+// (intel or virtio), and dirty-tracking, unsafe-interrupts, sys-resource, sys-rawio and mock (on or off).
 IOMMUFD_EXPORT Result<Description> parse(std::string_view text);
+
+// 0, or what of a description makes no sense: for whoever makes one otherwise than by parse(), which calls it.
+IOMMUFD_EXPORT Result<void> check(const Description& description);
+
+// Parts of a text form that others share: "64M", "6.12", "0000:00:10.0".
+IOMMUFD_EXPORT bool read_size(std::string_view text, std::uint64_t& size);
+IOMMUFD_EXPORT bool read_version(std::string_view text, KernelVersion& version);
 
 // A modelled device and how programs find it.
 struct Device {
