@@ -70,8 +70,7 @@ std::optional<Refusal> check_kind(const Parameter& parameter, const Json& value)
             const Json::Array* const elements = value.array();
             if (!elements) return wrong_kind(parameter.name, "array");
             for (std::size_t i = 0; i < elements->size(); ++i)
-                if (!(*elements)[i].text())
-                    return wrong_kind(compose(parameter.name, "[", i, "]"), "string");
+                if (!(*elements)[i].text()) return wrong_kind(compose(parameter.name, "[", i, "]"), "string");
         }
     }
     return std::nullopt;

@@ -19,9 +19,7 @@ struct Call {
     Session& session;
     const Json& arguments;  // of the kinds that the table says, and there where they are required
 
-    const std::string& text(std::string_view name) const {
-        return *arguments.find(name)->text();
-    }
+    const std::string& text(std::string_view name) const { return *arguments.find(name)->text(); }
     // Null: it isn't given.
     const Json* find(std::string_view name) const { return arguments.find(name); }
 };

@@ -67,7 +67,7 @@ Answer start_dirty_log(const Call& call) {
     }
     auto log = (*space)->track_dirty(options);
     if (!log) return refuse(log.error());
-    Json answer{{"from", name_of(log->from())}, {"why", log->why()}};
+    Json answer = Json::of("from", name_of(log->from()), "why", log->why());
     call.monitor.dirty_logs().insert_or_assign(id, RunningLog{.log = *std::move(log)});
     return answer;
 }
@@ -79,8 +79,8 @@ Answer sync_dirty_log(const Call& call) {
     const Json* const iova = call.find("iova");
     const Json* const size = call.find("size");
     const Iova first{iova ? *iova->natural() : 0};
-    const auto range = size ? Range::of(first, *size->natural())
-                            : std::optional(Range{first, Iova{~std::uint64_t{0}}});
+    const auto range =
+        size ? Range::of(first, *size->natural()) : std::optional(Range{first, Iova{~std::uint64_t{0}}});
     if (!range) return refuse("Parameter 'size' expects at least one byte, and none past 2^64");
     std::vector<Range>& runs = log->second.untold;
     runs.reserve(runs.size() + 1);
@@ -95,11 +95,9 @@ Answer sync_dirty_log(const Call& call) {
     if (!synced) return refuse(synced.error());
     make_fit(runs);
     Json list(Json::Array{});
-    for (const Range& run : runs) list.push_back(Json{{"iova", run.first.value}, {"size", run.length()}});
-    Json answer{{"from", name_of(synced->from)},
-                {"changed", synced->changed},
-                {"bytes", synced->bytes},
-                {"runs", std::move(list)}};
+    for (const Range& run : runs) list.push_back(Json::of("iova", run.first.value, "size", run.length()));
+    Json answer = Json::of("from", name_of(synced->from), "changed", synced->changed, "bytes", synced->bytes,
+                           "runs", std::move(list));
     runs.clear();
     return answer;
 }

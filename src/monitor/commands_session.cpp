@@ -9,14 +9,14 @@ namespace {
 
 Json version_of(const Monitor& monitor) {
     const Version& version = monitor.options().version;
-    return Json{{"qemu", Json{{"major", version.major}, {"minor", version.minor}, {"micro", version.micro}}},
-            {"package", version.package}};
+    return Json::of("qemu", Json::of("major", version.major, "minor", version.minor, "micro", version.micro),
+                    "package", version.package);
 }
 
 }  // namespace
 
 Json greeting(const Monitor& monitor) {
-    return Json{{"QMP", Json{{"version", version_of(monitor)}, {"capabilities", Json::Array{}}}}};
+    return Json::of("QMP", Json::of("version", version_of(monitor), "capabilities", Json::Array{}));
 }
 
 Answer negotiate(const Call& call) {
@@ -37,11 +37,11 @@ Answer query_version(const Call& call) { return version_of(call.monitor); }
 
 Answer query_commands(const Call&) {
     Json list(Json::Array{});
-    for (const Command& command : commands()) list.push_back(Json{{"name", command.name}});
+    for (const Command& command : commands()) list.push_back(Json::of("name", command.name));
     return list;
 }
 
-Answer query_status(const Call&) { return Json{{"running", true}, {"status", "running"}}; }
+Answer query_status(const Call&) { return Json::of("running", true, "status", "running"); }
 
 Answer quit(const Call& call) {
     call.monitor.shut_down("host-qmp-quit");

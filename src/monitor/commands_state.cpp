@@ -51,21 +51,16 @@ std::string_view name_of(dma::MappingState state) {
 Json list_of(const std::vector<NotReleased>& things) {
     Json list(Json::Array{});
     for (const NotReleased& thing : things)
-        list.push_back(Json{{"object", thing.object},
-                        {"operation", name(thing.operation)},
-                        {"errno", errno_name(thing.code)}});
+        list.push_back(Json::of("object", thing.object, "operation", name(thing.operation), "errno",
+                                errno_name(thing.code)));
     return list;
 }
 
 Json describe(const object::ObjectInfo& info, const Backend& backend) {
-    Json described{{"id", info.definition.id},
-                   {"open", backend.is_open()},
-                   {"owner", backend.is_given() ? "given" : "object"},
-                   {"users", backend.users()},
-                   {"references", backend.references()},
-                   {"used-by", info.used_by},
-                   {"notices", backend.notices()},
-                   {"not-released", list_of(backend.not_released())}};
+    Json described = Json::of("id", info.definition.id, "open", backend.is_open(), "owner",
+                              backend.is_given() ? "given" : "object", "users", backend.users(), "references",
+                              backend.references(), "used-by", info.used_by, "notices", backend.notices(),
+                              "not-released", list_of(backend.not_released()));
     // To ask a closed node would open it.
     if (!backend.is_open()) return described;
     if (const auto accounting = backend.accounting()) described.add("accounting", name_of(*accounting));
@@ -79,28 +74,25 @@ Json describe(const object::ObjectInfo& info, const Backend& backend) {
 }
 
 Json describe(const dma::MappingInfo& mapping) {
-    return Json{{"iova", mapping.range.first.value},
-            {"size", mapping.range.length()},
-            {"memory", mapping.memory},
-            {"offset", mapping.offset},
-            {"readonly", !may_write(mapping.access)},
-            {"granule", mapping.granule},
-            {"state", name_of(mapping.state)}};
+    return Json::of("iova", mapping.range.first.value, "size", mapping.range.length(), "memory",
+                    mapping.memory, "offset", mapping.offset, "readonly", !may_write(mapping.access),
+                    "granule", mapping.granule, "state", name_of(mapping.state));
 }
 
 Json describe(const dma::Space::Counters& counters) {
-    return Json{{"mapped-bytes", counters.mapped},         {"pinned-bytes", counters.pinned},
-            {"maps-by-file", counters.mapped_by_file}, {"maps-by-address", counters.mapped_by_address},
-            {"maps-by-copy", counters.mapped_by_copy}, {"unmaps", counters.unmapped},
-            {"time-ns", counters.time.count()},        {"pages-of-1g", counters.pages_of_1_gib},
-            {"pages-of-2m", counters.pages_of_2_mib},  {"small-pages", counters.small_pages}};
+    return Json::of("mapped-bytes", counters.mapped, "pinned-bytes", counters.pinned, "maps-by-file",
+                    counters.mapped_by_file, "maps-by-address", counters.mapped_by_address, "maps-by-copy",
+                    counters.mapped_by_copy, "unmaps", counters.unmapped, "time-ns", counters.time.count(),
+                    "pages-of-1g", counters.pages_of_1_gib, "pages-of-2m", counters.pages_of_2_mib,
+                    "small-pages", counters.small_pages);
 }
 
 Json describe(const Call& call, const object::ObjectInfo& info, const dma::Space& space) {
     Json mappings(Json::Array{});
     for (const dma::MappingInfo& mapping : space.mappings()) mappings.push_back(describe(mapping));
-    Json described{{"id", info.definition.id}};
-    if (const std::string* const iommufd = info.definition.find("iommufd")) described.add("iommufd", *iommufd);
+    Json described = Json::of("id", info.definition.id);
+    if (const std::string* const iommufd = info.definition.find("iommufd"))
+        described.add("iommufd", *iommufd);
     if (const auto ioas = space.ioas()) described.add("ioas", ioas->value);
     described.add("devices", space.devices());
     described.add("sinks", space.sinks());
@@ -113,9 +105,8 @@ Json describe(const Call& call, const object::ObjectInfo& info, const dma::Space
 }
 
 Json describe(const object::ObjectInfo& info) {
-    Json described{{"id", info.definition.id},
-                   {"driver", info.definition.type},
-                   {"path", device_path(info.definition.id)}};
+    Json described = Json::of("id", info.definition.id, "driver", info.definition.type, "path",
+                              device_path(info.definition.id));
     for (const char* const key : {"iommufd", "space"})
         if (const std::string* const value = info.definition.find(key)) described.add(key, *value);
     return described;

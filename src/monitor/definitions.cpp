@@ -59,8 +59,8 @@ Texts of_their_kind(const PropertyInfo& property, const Json& value) {
         }
         case ValueKind::choice:
             if (value.text() && std::ranges::find(property.words, *value.text()) == property.words.end())
-                return refuse(compose("Parameter '", property.key, "' does not accept value '",
-                                      *value.text(), "'"));
+                return refuse(
+                    compose("Parameter '", property.key, "' does not accept value '", *value.text(), "'"));
             [[fallthrough]];
         default:
             if (!value.text()) return wrong_kind(property, "string");

@@ -62,10 +62,20 @@ Json::Json(const char* value) : value_(std::string(value)) {}
 Json::Json(Array value) noexcept : value_(std::move(value)) {}
 Json::Json(Object value) noexcept : value_(std::move(value)) {}
 Json::Json(const std::vector<std::string>& texts) : value_(Array(texts.begin(), texts.end())) {}
-Json::Json(std::initializer_list<Member> members) : value_(Object(members)) {}
-Json::Json(const Json& other) = default;
+// Not by the variant's own copy: that of GCC 12's library destroys what it hasn't made when there is no memory for a string or vector.
+Json::Json(const Json& other) {
+    std::visit(
+        [this](const auto& value) {
+            auto copy = value;
+            value_ = std::move(copy);
+        },
+        other.value_);
+}
 Json::Json(Json&& other) noexcept = default;
-Json& Json::operator=(const Json& other) = default;
+Json& Json::operator=(const Json& other) {
+    Json copy(other);
+    return *this = std::move(copy);
+}
 Json& Json::operator=(Json&& other) noexcept = default;
 Json::~Json() = default;
 

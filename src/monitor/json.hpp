@@ -4,8 +4,8 @@
 // were put in, and written byte for byte as QEMU does, a blank after each comma and colon, nothing but ASCII, the members in the order
 // of QEMU's hash table.
 //
-//     Json{{"id", "dma0"}, {"ioas", 2}}      an object
-//     Json(Json::Array{1, "two"})            an array
+//     Json::of("id", "dma0", "ioas", 2)      an object
+//     Json(Json::Array{})                    an array
 //
 // Strings hold UTF-8. Nothing but the constructors, add() and push_back() needs memory.
 //
@@ -14,10 +14,10 @@
 
 #include <concepts>
 #include <cstdint>
-#include <initializer_list>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -41,12 +41,15 @@ public:
     Json(Array value) noexcept;
     Json(Object value) noexcept;
     Json(const std::vector<std::string>& texts);
-    Json(std::initializer_list<Member> members);
     Json(const Json& other);
     Json(Json&& other) noexcept;
     Json& operator=(const Json& other);
     Json& operator=(Json&& other) noexcept;
     ~Json();
+
+    // An object: keys and values in turn, no key twice.
+    template <class... Parts>
+    static Json of(Parts&&... parts);
 
     // Null, or nothing: it is of another kind.
     const std::string* text() const noexcept { return std::get_if<std::string>(&value_); }
@@ -70,8 +73,12 @@ public:
 
 private:
     void write_to(std::string& text) const;
+    void add_all() {}
+    template <class Value, class... Rest>
+    void add_all(std::string_view key, Value&& value, Rest&&... rest);
 
-    std::variant<std::monostate, bool, std::int64_t, std::uint64_t, double, std::string, Array, Object> value_;
+    std::variant<std::monostate, bool, std::int64_t, std::uint64_t, double, std::string, Array, Object>
+        value_;
 };
 
 struct Json::Member {
@@ -81,9 +88,23 @@ struct Json::Member {
 
 inline Json::Json() noexcept = default;
 inline Json::Json(std::same_as<bool> auto value) noexcept : value_(std::in_place_type<bool>, value) {}
-inline Json::Json(std::signed_integral auto value) noexcept : value_(std::in_place_type<std::int64_t>, value) {}
+inline Json::Json(std::signed_integral auto value) noexcept
+    : value_(std::in_place_type<std::int64_t>, value) {}
 inline Json::Json(std::unsigned_integral auto value) noexcept
     requires(!std::same_as<decltype(value), bool>)
     : value_(std::in_place_type<std::uint64_t>, value) {}
+
+template <class... Parts>
+Json Json::of(Parts&&... parts) {
+    Json object(Object{});
+    object.add_all(std::forward<Parts>(parts)...);
+    return object;
+}
+
+template <class Value, class... Rest>
+void Json::add_all(std::string_view key, Value&& value, Rest&&... rest) {
+    add(key, Json(std::forward<Value>(value)));
+    add_all(std::forward<Rest>(rest)...);
+}
 
 }  // namespace iommufd::inline v0_1::monitor

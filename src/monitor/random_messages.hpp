@@ -31,23 +31,28 @@ private:
     }
 
     std::string id() {
-        return std::string(one_of({"iommufd0", "iommufd1", "ram", "ram1", "dma0", "dma1", "map0", "map1", "edu0", "blk0", "x",
-                                   "1", "", "/objects/ram", "/machine/peripheral/edu0"}));
+        return std::string(
+            one_of({"iommufd0", "iommufd1", "ram", "ram1", "dma0", "dma1", "map0", "map1", "edu0", "blk0",
+                    "x", "1", "", "/objects/ram", "/machine/peripheral/edu0"}));
     }
 
     std::string value(int depth = 0) {
         switch (below(depth > 3 ? 7 : 9)) {
             case 0:
-                return std::string(one_of({"0", "-1", "4096", "1048576", "67108864", "18446744073709551615", "1e9", "0.5"}));
+                return std::string(
+                    one_of({"0", "-1", "4096", "1048576", "67108864", "18446744073709551615", "1e9", "0.5"}));
             case 1:
                 return std::string(one_of({"true", "false", "null"}));
             case 2:
-                return std::string(one_of({R"("on")", R"("off")", R"("1M")", R"("0x4000000")", R"("")", R"("\u0000")", R"("oob")"}));
+                return std::string(one_of({R"("on")", R"("off")", R"("1M")", R"("0x4000000")", R"("")",
+                                           R"("\u0000")", R"("oob")"}));
             case 3:
-                return std::string(one_of({R"("/")", R"("/objects")", R"("/machine/peripheral")", R"("type")", R"("size")", R"("users")",
-                                           R"("iommufd")", R"("vfio-pci")", R"("state")", R"("page-tables")", R"("everything")"}));
+                return std::string(one_of({R"("/")", R"("/objects")", R"("/machine/peripheral")", R"("type")",
+                                           R"("size")", R"("users")", R"("iommufd")", R"("vfio-pci")",
+                                           R"("state")", R"("page-tables")", R"("everything")"}));
             case 4:
-                return std::string(one_of({R"("0000:00:10.0")", R"("/dev/vhost-vdpa-0")", R"("named")", R"("other")"}));
+                return std::string(
+                    one_of({R"("0000:00:10.0")", R"("/dev/vhost-vdpa-0")", R"("named")", R"("other")"}));
             case 5:
             case 6:
                 return '"' + id() + '"';
@@ -59,13 +64,15 @@ private:
     }
 
     std::string object() {
-        return std::string(one_of(
-            {R"({"qom-type":"iommufd","id":"iommufd0"})", R"({"qom-type":"iommufd","id":"iommufd1","fd":"named"})",
-             R"({"qom-type":"memory-backend-memfd","id":"ram","size":1048576})",
-             R"({"qom-type":"memory-backend-ram","id":"ram1","size":65536})",
-             R"({"qom-type":"dma-space","id":"dma0","iommufd":"iommufd0"})", R"({"qom-type":"dma-space","id":"dma1"})",
-             R"({"qom-type":"dma-mapping","id":"map0","space":"dma0","memdev":"ram","iova":67108864})",
-             R"({"qom-type":"dma-mapping","id":"map1","space":"dma0","memdev":"ram1"})"}));
+        return std::string(
+            one_of({R"({"qom-type":"iommufd","id":"iommufd0"})",
+                    R"({"qom-type":"iommufd","id":"iommufd1","fd":"named"})",
+                    R"({"qom-type":"memory-backend-memfd","id":"ram","size":1048576})",
+                    R"({"qom-type":"memory-backend-ram","id":"ram1","size":65536})",
+                    R"({"qom-type":"dma-space","id":"dma0","iommufd":"iommufd0"})",
+                    R"({"qom-type":"dma-space","id":"dma1"})",
+                    R"({"qom-type":"dma-mapping","id":"map0","space":"dma0","memdev":"ram","iova":67108864})",
+                    R"({"qom-type":"dma-mapping","id":"map1","space":"dma0","memdev":"ram1"})"}));
     }
 
     std::string device() {
@@ -80,14 +87,17 @@ private:
         if (command == "object-add" && !chance(4)) return object();
         if (command == "device_add" && !chance(4)) return device();
         std::string text = "{";
-        for (const std::string_view key : {"id", "path", "property", "typename", "fdname", "qom-type", "driver", "implements",
-                                           "abstract", "iova", "size", "from", "enable"}) {
+        for (const std::string_view key :
+             {"id", "path", "property", "typename", "fdname", "qom-type", "driver", "implements", "abstract",
+              "iova", "size", "from", "enable"}) {
             const bool belongs = takes(command, key);
             if (!(belongs ? !chance(8) : chance(60))) continue;
             if (text.size() > 1) text += ',';
             text.append("\"").append(key).append("\":");
-            text += belongs && chance(2) ? (key == "fdname" ? std::string(one_of({"\"named\"", "\"other\"", "\"1\""})) : '"' + id() + '"')
-                                         : value();
+            text += belongs && chance(2)
+                        ? (key == "fdname" ? std::string(one_of({"\"named\"", "\"other\"", "\"1\""}))
+                                           : '"' + id() + '"')
+                        : value();
         }
         return text + '}';
     }

@@ -71,8 +71,7 @@ private:
             if (!colon || colon->kind != TokenKind::colon) return refuse("missing : in object pair");
             auto member = value();
             if (!member) return std::nullopt;
-            if (!object.add(*key->text(), *std::move(member)))
-                return refuse("duplicate key");
+            if (!object.add(*key->text(), *std::move(member))) return refuse("duplicate key");
             const Token* const separator = take();
             if (separator && separator->kind == TokenKind::close_object) return object;
             if (!separator || separator->kind != TokenKind::comma)

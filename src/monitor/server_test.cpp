@@ -36,11 +36,13 @@ std::size_t open_descriptors() {
 
 class Peer {
 public:
-    explicit Peer(const std::string& path) : fd_(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)) {
+    explicit Peer(const std::string& path)
+        : fd_(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)) {
         sockaddr_un name{};
         name.sun_family = AF_UNIX;
         std::memcpy(name.sun_path, path.data(), path.size());
-        EXPECT_EQ(::connect(fd_, reinterpret_cast<const sockaddr*>(&name), sizeof name), 0) << std::strerror(errno);
+        EXPECT_EQ(::connect(fd_, reinterpret_cast<const sockaddr*>(&name), sizeof name), 0)
+            << std::strerror(errno);
     }
     ~Peer() { hang_up(); }
     Peer(const Peer&) = delete;
@@ -138,17 +140,23 @@ protected:
 TEST_F(ServerTest, ServesSeveralClientsAndTellsAllOfThemOfADevice) {
     const auto one = negotiated();
     const auto two = negotiated();
-    EXPECT_THAT(answer(*one, R"({"execute":"object-add","arguments":{"qom-type":"iommufd","id":"iommufd0"}})"), "{\"return\": {}}\r\n");
-    EXPECT_THAT(answer(*two, R"({"execute":"device_add","arguments":{"driver":"vfio-pci","id":"edu0","host":"0000:00:10.0","iommufd":"iommufd0"}})"),
-                "{\"return\": {}}\r\n");
-    EXPECT_THAT(answer(*one, R"({"execute":"device_del","arguments":{"id":"edu0"}})"), HasSubstr("DEVICE_DELETED"));
+    EXPECT_THAT(
+        answer(*one, R"({"execute":"object-add","arguments":{"qom-type":"iommufd","id":"iommufd0"}})"),
+        "{\"return\": {}}\r\n");
+    EXPECT_THAT(
+        answer(
+            *two,
+            R"({"execute":"device_add","arguments":{"driver":"vfio-pci","id":"edu0","host":"0000:00:10.0","iommufd":"iommufd0"}})"),
+        "{\"return\": {}}\r\n");
+    EXPECT_THAT(answer(*one, R"({"execute":"device_del","arguments":{"id":"edu0"}})"),
+                HasSubstr("DEVICE_DELETED"));
     EXPECT_THAT(answer(*two), HasSubstr("DEVICE_DELETED"));
     monitor_.tell_unplug_request("edu0");
     EXPECT_THAT(answer(*two), HasSubstr("DEVICE_UNPLUG_REQUEST"));
 }
 
 TEST_F(ServerTest, OnlyItsOwnerMayConnect) {
-    struct stat status {};
+    struct stat status{};
     ASSERT_EQ(::lstat(path_.c_str(), &status), 0);
     EXPECT_EQ(status.st_mode & 07777, 0600U);
 }
@@ -283,7 +291,8 @@ TEST_F(ServerTest, AMessageThatIsTooLongIsRefusedAndTheClientGoesOn) {
     std::string text;
     (void)client->send("'");
     for (int i = 0; i < 300; ++i) text += answer(*client, std::string(4000, 'x'));
-    EXPECT_EQ(text, "{\"error\": {\"class\": \"GenericError\", \"desc\": \"JSON token size limit exceeded\"}}\r\n");
+    EXPECT_EQ(text,
+              "{\"error\": {\"class\": \"GenericError\", \"desc\": \"JSON token size limit exceeded\"}}\r\n");
     (void)answer(*client, "\xff");
     EXPECT_THAT(answer(*client, kStatus), HasSubstr("running"));
 }
@@ -364,7 +373,8 @@ TEST(ParseAddress, ReadsWhatQemuReads) {
         ASSERT_FALSE(refused) << text;
         EXPECT_THAT(refused.error().line(), HasSubstr(why));
     }
-    EXPECT_THAT(parse_address("unix:" + std::string(108, 'x')).error().line(), HasSubstr("more than 107 bytes"));
+    EXPECT_THAT(parse_address("unix:" + std::string(108, 'x')).error().line(),
+                HasSubstr("more than 107 bytes"));
 }
 
 }  // namespace

@@ -10,11 +10,11 @@
 namespace iommufd::inline v0_1::monitor {
 namespace {
 
-Json error_of(const Refusal& refusal) { return {{"class", refusal.error_class}, {"desc", refusal.text}}; }
+Json error_of(const Refusal& refusal) { return Json::of("class", refusal.error_class, "desc", refusal.text); }
 
 // In the order in which QEMU puts the members in.
 Json response(const Answer& answer, const Json* id) {
-    Json response = answer ? Json{{"return", *answer}} : Json{{"error", error_of(answer.error())}};
+    Json response = answer ? Json::of("return", *answer) : Json::of("error", error_of(answer.error()));
     if (id) response.add("id", *id);
     return response;
 }
@@ -70,8 +70,10 @@ void Session::handle(const Reader::Value& message) {
     const Answer said = message ? answer(*message) : refuse(message.error());
     std::string line = response(said, id).write();
     if (line.size() > kMostOutput / 2)
-        line = response(refuse(compose("The answer has ", line.size(), " bytes, more than a client may be sent")), id)
-                   .write();
+        line =
+            response(
+                refuse(compose("The answer has ", line.size(), " bytes, more than a client may be sent")), id)
+                .write();
     put_line(line);
 }
 
