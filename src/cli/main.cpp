@@ -12,7 +12,9 @@
 
 #include "cli/arguments.hpp"
 #include "cli/bench.hpp"
+#include "cli/bind.hpp"
 #include "cli/dmatest.hpp"
+#include "cli/exec.hpp"
 #include "cli/run.hpp"
 #include "iommufd/object/command_line.hpp"
 
@@ -103,6 +105,60 @@ void add_to(CLI::App& command, BenchArguments& arguments) {
         ->check(CLI::Range(1, 1000));
 }
 
+void add_to(CLI::App& command, ExecArguments& arguments) {
+    command.footer(
+        "The command and its arguments follow after --: iommufd exec [OPTIONS] -- COMMAND [ARGUMENT...]\n\n"
+        "In COMMAND and its arguments {iommufd} and {vfio:BDF} stand for the numbers of the descriptors, "
+        "which are also in\n"
+        "its environment: IOMMUFD_FD, IOMMUFD_VFIO_FDS (BDF=FD,...) and IOMMUFD_VFIO_FD_0000_02_00_0.\n"
+        "Exit status: the command's own; 125 if it can't be prepared, 126 if it can't be started, 127 if it "
+        "isn't found.");
+    command
+        .add_option("--user", arguments.user,
+                    "as whom: USER[:GROUP], names or numbers; without it the user stays")
+        ->type_name("USER");
+    command
+        .add_option("--device", arguments.devices, "that the command gets: its PCI address; once for each")
+        ->type_name("BDF")
+        ->expected(1)
+        ->allow_extra_args(false)
+        ->take_all();
+    command
+        .add_option_function<std::string>(
+            "--memlock",
+            [&arguments](const std::string& text) {
+                if (text == "auto") return;
+                std::string bytes = text;
+                if (text.starts_with('-') || !CLI::AsSizeValue(false)(bytes).empty())
+                    throw CLI::ValidationError("--memlock", "it is neither auto nor a size like 4G: " + text);
+                arguments.memlock = std::stoull(bytes);
+            },
+            "how much the command may lock: a size, or auto, which is no limit where that is its own (auto)")
+        ->type_name("auto|SIZE");
+}
+
+void add_to(CLI::App& command, BindArguments& arguments, const char* force) {
+    command.add_option("devices", arguments.devices, "their PCI addresses")->type_name("BDF")->required();
+    command.add_flag("--group", arguments.group, "and all other devices of their IOMMU groups, but bridges");
+    command.add_flag("--force", arguments.force, force);
+    command.add_flag("--dry-run", arguments.dry_run,
+                     "only show what would be done, and what stands in the way");
+    command
+        .add_option_function<unsigned>(
+            "--timeout", [&arguments](unsigned seconds) { arguments.limit = std::chrono::seconds(seconds); },
+            "of each step, in seconds (10)")
+        ->check(CLI::Range(1, 3600))
+        ->type_name("SECONDS");
+}
+
+// Takes away the words of the command that is to be started: what follows the first "--".
+std::vector<std::string> cut_command(std::vector<std::string>& words) {
+    const auto mark = std::ranges::find(words, "--");
+    std::vector<std::string> command(mark == words.end() ? mark : mark + 1, words.end());
+    words.erase(mark, words.end());
+    return command;
+}
+
 int main(int argc, char** argv) {
     CLI::App app("Controls which memory devices may reach, through Linux's /dev/iommu.", "iommufd");
     app.require_subcommand(1);
@@ -130,10 +186,31 @@ int main(int argc, char** argv) {
     add_to(*bench_command, bench_arguments);
     bench_command->add_flag("--json", bench_options.arguments.json, "print the figures as JSON");
 
+    ExecArguments exec_arguments;
+    CLI::App* const exec_command =
+        app.add_subcommand("exec",
+                           "start a command without privileges, with descriptors of /dev/iommu and of "
+                           "devices that it can't open itself");
+    add_to(*exec_command, exec_arguments);
+
+    BindArguments bind_arguments;
+    CLI::App* const bind_command =
+        app.add_subcommand("bind", "take PCI devices from their drivers, for VFIO");
+    add_to(*bind_command, bind_arguments,
+           "even if a disk of theirs is mounted, a network interface up, or somebody has them open");
+    bind_command->add_option("--driver", bind_arguments.driver, "of VFIO's (vfio-pci)")->type_name("DRIVER");
+    CLI::App* const unbind_command =
+        app.add_subcommand("unbind", "give PCI devices back to the drivers that they had");
+    add_to(*unbind_command, bind_arguments,
+           "even if somebody has them open, whom the kernel then asks for them");
+
     auto words = object::normalise_argv({argv + 1, static_cast<std::size_t>(argc > 0 ? argc - 1 : 0)});
+    if (!words.empty() && words.front() == "exec") exec_arguments.command = cut_command(words);
     std::reverse(words.begin(), words.end());  // as CLI11 wants them
     try {
         app.parse(words);
+        if (exec_command->parsed() && exec_arguments.command.empty())
+            throw CLI::RequiredError("the command that is to be started, after --,");
     } catch (const CLI::ParseError& error) {
         if (error.get_exit_code() == 0) {  // --help, --version
             std::ostringstream text;
@@ -145,6 +222,9 @@ int main(int argc, char** argv) {
         return kUsage;
     }
 
+    if (exec_command->parsed()) return exec(exec_arguments);
+    if (bind_command->parsed()) return bind(bind_arguments);
+    if (unbind_command->parsed()) return unbind(bind_arguments);
     ObjectOptions& options = run_command->parsed()     ? run_options
                              : bench_command->parsed() ? bench_options
                                                        : test_options;

@@ -25,6 +25,12 @@ Error not_viable(const std::string& what, int code, const std::string& group,
 
 }  // namespace
 
+std::optional<Error> group_refuses(sys::Kernel& kernel, const std::string& what, const std::string& folder) {
+    const auto members = group_members(kernel, folder);
+    if (std::ranges::none_of(members, &GroupMember::spoils)) return std::nullopt;
+    return not_viable(what, EPERM, group_number(kernel, folder), members);
+}
+
 Error explain_bind(sys::Kernel& kernel, const std::string& name, const std::string& folder, bool with_token,
                    int code) {
     std::string what = compose("cannot bind ", name);

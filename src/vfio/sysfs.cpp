@@ -40,12 +40,6 @@ std::optional<unsigned> hex(std::string_view text, std::size_t width, unsigned m
     return number(text, 16, width, most);
 }
 
-bool noiommu_allowed(sys::Kernel& kernel) {
-    std::string value;
-    return kernel.read_file("/sys/module/vfio/parameters/enable_unsafe_noiommu_mode", value) >= 0 &&
-           value.starts_with('Y');
-}
-
 // Why VFIO offers no file for the device, and what to do.
 Error not_for_vfio(sys::Kernel& kernel, const std::string& folder) {
     const std::string device(base_name(folder));
@@ -179,6 +173,12 @@ bool is_noiommu(sys::Kernel& kernel, const std::string& folder) {
     std::vector<std::string> names;
     return kernel.readdir(compose(folder, "/vfio-dev").c_str(), names) >= 0 && !names.empty() &&
            names.front().starts_with("noiommu-");
+}
+
+bool noiommu_allowed(sys::Kernel& kernel) {
+    std::string value;
+    return kernel.read_file("/sys/module/vfio/parameters/enable_unsafe_noiommu_mode", value) >= 0 &&
+           value.starts_with('Y');
 }
 
 }  // namespace iommufd::inline v0_1::vfio

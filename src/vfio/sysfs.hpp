@@ -48,4 +48,7 @@ Result<DeviceFile> device_file(sys::Kernel& kernel, const std::string& folder);
 // Whether VFIO gives the device without an IOMMU, by its file noiommu-vfioN.
 bool is_noiommu(sys::Kernel& kernel, const std::string& folder);
 
+// Whether VFIO takes devices that are in no IOMMU group, which the machine's owner must have asked for.
+bool noiommu_allowed(sys::Kernel& kernel);
+
 }  // namespace iommufd::inline v0_1::vfio

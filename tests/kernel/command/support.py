@@ -92,11 +92,11 @@ def as_nobody(limit=None):
 
 
 class Holding:
-    """`iommufd run` with these options, until the block ends."""
+    """`iommufd run`, or another command that holds something, with these options, until the block ends."""
 
-    def __init__(self, *arguments, **options):
+    def __init__(self, *arguments, command="run", **options):
         # Without a buffer, so that select() sees all that was said and not read.
-        self.process = subprocess.Popen([iommufd, "run", *arguments], stderr=subprocess.PIPE, bufsize=0, **options)
+        self.process = subprocess.Popen([iommufd, command, *arguments], stderr=subprocess.PIPE, bufsize=0, **options)
         self.line = self.process.stderr.readline().decode()
         self.rest = ""
         self.status = None

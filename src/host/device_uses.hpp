@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//
+// What would be lost if a device were taken from its driver now.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "iommufd/error/result.hpp"
+#include "sys/kernel.hpp"
+
+namespace iommufd::inline v0_1::host {
+
+// Of the device called `device` ("0000:02:00.0") and everything below it, a clause each: a disk that is mounted, swap, part of
+// another or claimed otherwise ("nvme0n1p1 is mounted on /data"), a network interface that is up, a process that has a node open.
+// Empty: nobody misses it, as far as this process may look.
+Result<std::vector<std::string>> device_uses(sys::Kernel& kernel, const std::string& device);
+
+// "nvme0n1p1 is mounted on /data; dd (process 12) has /dev/nvme0n1 open".
+std::string list_uses(const std::vector<std::string>& uses);
+
+}  // namespace iommufd::inline v0_1::host
