@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "iommufd/object/definition.hpp"
+#include "monitor/server.hpp"
 
 namespace iommufd::inline v0_1::cli {
 
@@ -17,8 +18,9 @@ inline constexpr int kUsage = 64;
 
 // What a command that works on objects was told.
 struct Arguments {
-    std::vector<object::Definition> definitions;  // -object and -device, in their order
-    std::optional<std::string> model;             // --model, and its description
+    std::vector<object::Definition> definitions;          // -object and -device, in their order
+    std::optional<std::string> model;                     // --model, and its description
+    std::vector<monitor::SocketAddress> control_sockets;  // -qmp
     bool json = false;
     bool destructive = false;
 };

@@ -102,9 +102,12 @@ Result<void> bench_bring_up(Bench& bench) {
         bench.left_out.emplace_back("bringup: no dma-space with a device is given");
         return {};
     }
-    for (const Way& way : kWays)
-        for (unsigned threads = 1; threads <= bench.threads; threads *= 2)
+    for (const Way& way : kWays) {
+        const std::size_t left_out = bench.left_out.size();
+        for (unsigned threads = 1; threads <= bench.threads && bench.left_out.size() == left_out;
+             threads *= 2)
             if (auto measured = measure(bench, way, threads); !measured) return measured;
+    }
     if (!reaches_a_device(bench.second_space)) {
         bench.left_out.emplace_back(
             "bringup in a second space: no other dma-space of the same iommufd with a device is given");

@@ -8,8 +8,12 @@
 namespace iommufd::inline v0_1::cli {
 namespace {
 
-constexpr unsigned kPairs = 500;  // a turn
-constexpr unsigned kTurns = 15;   // a run
+constexpr unsigned kTurns = 15;  // a run
+
+// Of map and unmap, in a turn: what takes long is done less often.
+unsigned pairs_of(std::uint64_t length) {
+    return static_cast<unsigned>(std::clamp<std::uint64_t>(500 * 64_KiB / length, 4, 500));
+}
 
 // The two ioctls, as a program without the library would make them.
 class RawIoas {
@@ -49,18 +53,19 @@ Result<void> measure(Bench& bench, const core::ContextNode& context, std::uint64
     if (auto unmapped = std::move(*reserved).unmap(); !unmapped) return unmapped;
     const RawIoas raw(context, *bench.space->ioas(), *memory, length, iova);
 
+    const unsigned pairs = pairs_of(length);
     std::vector<double> ours;
     std::vector<double> theirs;
     Result<void> done;
     for (unsigned turn = 0; turn < kTurns * bench.runs; ++turn) {
         ours.push_back(nanoseconds([&] {
-            for (unsigned i = 0; done && i < kPairs; ++i) {
+            for (unsigned i = 0; done && i < pairs; ++i) {
                 auto mapped = bench.space->map(*memory, {.iova = iova, .length = length});
                 done = mapped ? std::move(*mapped).unmap() : Result<void>(mapped.error());
             }
         }));
         theirs.push_back(nanoseconds([&] {
-            for (unsigned i = 0; done && i < kPairs; ++i)
+            for (unsigned i = 0; done && i < pairs; ++i)
                 if (const int result = raw.map_and_unmap(); result < 0)
                     done = Error(Operation::ioas_map, -result);
         }));
@@ -69,7 +74,7 @@ Result<void> measure(Bench& bench, const core::ContextNode& context, std::uint64
     // Of each turn and the one beside it.
     std::vector<double> overhead;
     for (std::size_t i = 0; i < ours.size(); ++i) overhead.push_back(ours[i] / theirs[i]);
-    const double beside = median(theirs) / kPairs;
+    const double beside = median(theirs) / pairs;
     bench.figures.push_back({.test = "map",
                              .what = compose("map and unmap ", size_text(length)),
                              .value = beside * median(std::move(overhead)),
@@ -86,7 +91,7 @@ Result<void> bench_map(Bench& bench) {
         bench.left_out.emplace_back("map: no dma-space with a VFIO device is given");
         return {};
     }
-    for (const std::uint64_t length : {4_KiB, 64_KiB, 2_MiB})
+    for (const std::uint64_t length : {4_KiB, 64_KiB, 2_MiB, 64_MiB})
         if (auto measured = measure(bench, *bench.context, length); !measured) return measured;
     return {};
 }

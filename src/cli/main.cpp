@@ -48,6 +48,25 @@ struct ObjectOptions {
             ->type_name("DESCRIPTION");
     }
 
+    void add_control_sockets_to(CLI::App& command) {
+        command
+            .add_option_function<std::vector<std::string>>(
+                "--qmp", [](const std::vector<std::string>&) {},
+                "unix:PATH[,server=on,wait=off]: listen there for QMP, by which objects and devices come and "
+                "go")
+            ->trigger_on_parse()
+            ->each([this](const std::string& text) {
+                auto address = monitor::parse_address(text);
+                if (address)
+                    arguments.control_sockets.push_back(*std::move(address));
+                else if (error.empty())
+                    error = address.error().line();
+            })
+            ->expected(1)
+            ->allow_extra_args(false)
+            ->take_all();
+    }
+
     void take(object::Option option, const std::string& text) {
         if (auto asked = object::help_for(option, text)) {
             help += *asked;
@@ -149,6 +168,7 @@ int main(int argc, char** argv) {
     CLI::App* const run_command =
         app.add_subcommand("run", "create objects and devices, and hold them until SIGINT or SIGTERM");
     run_options.add_to(*run_command);
+    run_options.add_control_sockets_to(*run_command);
 
     ObjectOptions test_options;
     CLI::App* const test_command = app.add_subcommand(

@@ -22,8 +22,9 @@ std::vector<std::string> normalise_argv(std::span<const char* const> arguments) 
         options_ended = argument == "--";
         const bool has_two_dashes = argument.starts_with("--");
         const std::string_view word = argument.substr(has_two_dashes ? 1 : 0);
-        for (const Option option : {Option::object, Option::device}) {
-            if (word.substr(0, word.find('=')) != name(option)) continue;
+        for (const std::string_view option :
+             {name(Option::object), name(Option::device), std::string_view("-qmp")}) {
+            if (word.substr(0, word.find('=')) != option) continue;
             if (!has_two_dashes) normal.back() = compose("-", argument);
             is_value = !argument.contains('=');
         }

@@ -69,7 +69,7 @@ sys::Kernel& Registry::kernel() const noexcept {
     return options_.kernel ? *options_.kernel : sys::host_kernel();
 }
 
-Result<void> Registry::create(std::span<const Definition> definitions) {
+Result<void> Registry::create(std::span<const Definition> definitions, const std::function<void()>& begins) {
     return guarded(Operation::none, [&]() -> Result<void> {
         for (const Definition& definition : definitions)
             if (auto good = check(definition); !good) return good;
@@ -82,6 +82,7 @@ Result<void> Registry::create(std::span<const Definition> definitions) {
 
         entries_.reserve(entries_.size() + steps->size());
         Descriptors descriptors = Descriptors::take(kernel(), definitions);
+        if (begins) begins();
         Undo undo(*this);
         for (Step& step : *steps) {
             auto entry = std::make_unique<Entry>(*step.definition, std::move(step.uses), nullptr);

@@ -92,7 +92,9 @@ public:
     // descriptor is given to two objects; ENOENT: no object has the id that is referred to; EBADF: the
     // descriptor isn't open. Else what creating one of them says; ENOMEM of mapping comes with what was
     // measured (explain()), and then its operation() is none.
-    Result<void> create(std::span<const Definition> definitions);
+    // `begins`, which may not throw, is called when nothing more is refused for what it says: from then on the
+    // descriptors are the objects' own.
+    Result<void> create(std::span<const Definition> definitions, const std::function<void()>& begins = {});
     Result<void> create(const Definition& definition) { return create(std::span(&definition, 1)); }
 
     // ENOENT: no such object. EBUSY: others refer to it, or use it; they are named. Else what the kernel

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+#include "monitor/session.hpp"
+
+#include <algorithm>
+
+#include "error/compose.hpp"
+#include "monitor/commands.hpp"
+#include "monitor/monitor.hpp"
+
+namespace iommufd::inline v0_1::monitor {
+namespace {
+
+Json error_of(const Refusal& refusal) { return {{"class", refusal.error_class}, {"desc", refusal.text}}; }
+
+// The name of the command that a request asks for; its members are looked at in their order.
+std::expected<std::string, Refusal> name_in(const Json& request) {
+    if (!request.is_object()) return refuse("QMP input must be a JSON object");
+    std::expected<std::string, Refusal> name = refuse("QMP input lacks member 'execute'");
+    for (const auto& [key, value] : members(request)) {
+        if (key == "execute") {
+            if (!value->is_string()) return refuse("QMP input member 'execute' must be a string");
+            name = value->get<std::string>();
+        } else if (key == "arguments") {
+            if (!value->is_object()) return refuse("QMP input member 'arguments' must be an object");
+        } else if (key != "id") {
+            return refuse(compose("QMP input member '", key, "' is unexpected"));
+        }
+    }
+    return name;
+}
+
+}  // namespace
+
+Session::Session(Monitor& monitor) : monitor_(monitor) {
+    put_line(write(greeting(monitor)));
+    monitor_.sessions_.push_back(this);
+}
+
+Session::~Session() { std::erase(monitor_.sessions_, this); }
+
+void Session::receive(std::string_view bytes, std::vector<sys::Fd> descriptors) noexcept try {
+    descriptors_.receive(std::move(descriptors));
+    if (!broken_)
+        reader_.feed(bytes, [&](Reader::Value message) { messages_.push_back(std::move(message)); });
+} catch (const std::bad_alloc&) {
+    broken_ = true;
+}
+
+bool Session::handle_one() noexcept try {
+    if (!has_messages()) return false;
+    const Reader::Value message = std::move(messages_.front());
+    messages_.pop_front();
+    handle(message);
+    return true;
+} catch (const std::bad_alloc&) {
+    broken_ = true;
+    return false;
+}
+
+void Session::handle(const Reader::Value& message) {
+    Json response;
+    if (!message) {
+        response["error"] = error_of({.text = message.error()});
+    } else {
+        auto said = answer(*message);
+        // In the order in which QEMU puts them in.
+        if (said)
+            response["return"] = *std::move(said);
+        else
+            response["error"] = error_of(said.error());
+        if (message->is_object())
+            if (const auto id = message->find("id"); id != message->end()) response["id"] = *id;
+    }
+    std::string line = write(response);
+    if (line.size() > kMostOutput / 2) {
+        const std::size_t length = line.size();
+        response.erase("return");
+        response["error"] =
+            error_of({.text = compose("The answer has ", length, " bytes, more than a client may be sent")});
+        line = write(response);
+    }
+    put_line(line);
+}
+
+Answer Session::answer(const Json& request) {
+    const auto name = name_in(request);
+    if (!name) return std::unexpected(name.error());
+    const Command* const command = find_command(*name);
+    if (negotiating_ && !(command && command->negotiates))
+        return refuse_command("Expecting capabilities negotiation with 'qmp_capabilities'");
+    if (!command) return refuse_command(compose("The command ", *name, " has not been found"));
+    const auto given = request.find("arguments");
+    const Json arguments = given != request.end() ? *given : Json::object();
+    if (auto refusal = check_arguments(*command, arguments)) return std::unexpected(*std::move(refusal));
+    return command->run({.monitor = monitor_, .session = *this, .arguments = arguments});
+}
+
+void Session::tell(std::string_view line) noexcept try {
+    if (negotiating_) return;
+    put_line(line);
+    if (wake_) wake_();
+} catch (const std::bad_alloc&) {
+    broken_ = true;
+}
+
+void Session::put_line(std::string_view line) {
+    if (broken_) return;
+    if (output_.size() - sent_ + line.size() + 2 > kMostOutput) {
+        broken_ = true;
+        return;
+    }
+    output_.append(line).append("\r\n");
+}
+
+void Session::sent(std::size_t bytes) noexcept {
+    sent_ += bytes;
+    if (sent_ == output_.size()) {
+        output_.clear();
+        sent_ = 0;
+    } else if (sent_ > kEnoughOutput) {
+        output_.erase(0, sent_);
+        sent_ = 0;
+    }
+}
+
+}  // namespace iommufd::inline v0_1::monitor
