@@ -125,7 +125,8 @@ private:
     void kernel(const Json& value) {
         std::string version;
         text("kernel", value, version);
-        if (!wrong_ && !model::read_version(version, machine_.kernel)) fail("kernel", "is no version such as 6.12");
+        if (!wrong_ && !model::read_version(version, machine_.kernel))
+            fail("kernel", "is no version such as 6.12");
     }
     void iommu(const Json& value) {
         object("iommu", value,
@@ -192,12 +193,14 @@ private:
             made.dma_bits = number.get<unsigned>();
         };
         if (value.is_object() && value.contains("kind")) text(at("kind"), value["kind"], kind);
-        std::vector<Member> members = {{"kind", [](const Json&) {}},
-                                       {"name", [&](const Json& name) { text(at("name"), name, made.name); }}};
+        std::vector<Member> members = {{"kind", [](const Json&) {}}, {"name", [&](const Json& name) {
+                                                                          text(at("name"), name, made.name);
+                                                                      }}};
         if (kind == "vdpa-blk") {
             made.kind = DeviceKind::vdpa_blk;
             members.push_back({"size", [&](const Json& bytes) { size(at("size"), bytes, made.disk_size); }});
-            members.push_back({"persist", [&](const Json& on) { flag(at("persist"), on, made.iotlb_persist); }});
+            members.push_back(
+                {"persist", [&](const Json& on) { flag(at("persist"), on, made.iotlb_persist); }});
         } else if (kind == "edu") {
             members.push_back({"dma-bits", bits});
             members.push_back({"group", [&](const Json& group) { siblings(at("group"), group, made); }});
@@ -226,7 +229,8 @@ private:
                     left.push_back(usable);
                     continue;
                 }
-                if (usable.first < taken.first) left.push_back({.first = usable.first, .last = taken.first - 1});
+                if (usable.first < taken.first)
+                    left.push_back({.first = usable.first, .last = taken.first - 1});
                 if (usable.last > taken.last) left.push_back({.first = taken.last + 1, .last = usable.last});
             }
             machine_.iova_ranges = std::move(left);
@@ -262,7 +266,8 @@ Result<Description> read_machine(std::string_view text) {
     std::string content;
     const int rc = sys::host_kernel().read_file(std::string(text).c_str(), content);
     if (rc < 0)
-        return Error::refused(-rc, compose("cannot read the machine in ", text), "it is no file that can be read",
+        return Error::refused(-rc, compose("cannot read the machine in ", text),
+                              "it is no file that can be read",
                               "give a file, or a description such as devices=edu");
     return read_document(content);
 }

@@ -53,7 +53,8 @@ TEST(MachineFile, MayLeaveOutEverything) {
     EXPECT_EQ(machine->kernel, (model::KernelVersion{7, 3}));
     EXPECT_EQ(read_machine("").value().devices.size(), 2U) << "one of each kind";
     EXPECT_EQ(read_machine("devices=edu,iommu=virtio,kernel=6.6").value().iommu, IommuKind::virtio);
-    EXPECT_EQ(read_machine(R"({"iommu": {"kind": "virtio"}})").value().iova_ranges.back().last, 0x7fffffffffU);
+    EXPECT_EQ(read_machine(R"({"iommu": {"kind": "virtio"}})").value().iova_ranges.back().last,
+              0x7fffffffffU);
 }
 
 TEST(MachineFile, IsAFileWhereItsNameSaysSo) {
@@ -75,11 +76,14 @@ TEST(MachineFile, WhatIsWrongIsSaidInOneLineWithItsPlace) {
         const char* cause;
     } kWrong[] = {
         {"{", "it is no JSON"},
-        {R"({"colour": 1})", "the machine has no 'colour': its members are kernel, iommu, limits, mock, devices"},
+        {R"({"colour": 1})",
+         "the machine has no 'colour': its members are kernel, iommu, limits, mock, devices"},
         {R"({"kernel": 6.12})", "kernel is no string"},
         {R"({"kernel": "six"})", "kernel is no version such as 6.12"},
-        {R"({"kernel": "5.10"})", "Linux 5.10 is not played: VFIO has cdevs from 6.6 on, and the model knows 7.3"},
-        {R"({"kernel": "8.0"})", "Linux 8.0 is not played: VFIO has cdevs from 6.6 on, and the model knows 7.3"},
+        {R"({"kernel": "5.10"})",
+         "Linux 5.10 is not played: VFIO has cdevs from 6.6 on, and the model knows 7.3"},
+        {R"({"kernel": "8.0"})",
+         "Linux 8.0 is not played: VFIO has cdevs from 6.6 on, and the model knows 7.3"},
         {R"({"kernel": "6.12", "mock": true})", "the kernel's mock is that of Linux 7.3 only"},
         {R"({"mock": "on"})", "mock is neither true nor false"},
         {R"({"iommu": []})", "iommu is no object"},
@@ -87,7 +91,8 @@ TEST(MachineFile, WhatIsWrongIsSaidInOneLineWithItsPlace) {
         {R"({"iommu": {"page-sizes": "4K"}})", "iommu.page-sizes is no list"},
         {R"({"iommu": {"page-sizes": ["4K", "3K"]}})", "iommu.page-sizes[1] is no power of two"},
         {R"({"iommu": {"page-sizes": ["lots"]}})", "iommu.page-sizes[0] is no size"},
-        {R"({"iommu": {"page-sizes": []}})", "page sizes are powers of two from 4K to 128T, and there is one at least"},
+        {R"({"iommu": {"page-sizes": []}})",
+         "page sizes are powers of two from 4K to 128T, and there is one at least"},
         {R"({"iommu": {"iova-ranges": [[0]]}})", "iommu.iova-ranges[0] is no [first, last]"},
         {R"({"iommu": {"iova-ranges": [["0x0", "x"]]}})", "iommu.iova-ranges[0] is no address"},
         {R"({"iommu": {"iova-ranges": [[-1, 4095]]}})", "iommu.iova-ranges[0] is no address"},
@@ -112,7 +117,8 @@ TEST(MachineFile, WhatIsWrongIsSaidInOneLineWithItsPlace) {
         {R"({"devices": [{"kind": "edu", "group": [{"address": 7}]}]})", "devices[0].group[0] is no string"},
         {R"({"devices": [{"kind": "edu", "group": [{"address": "1f.3"}]}]})", "'1f.3' is no PCI address"},
         {R"({"devices": [{"kind": "vdpa-blk", "size": 100}]})", "a disk's size is a multiple of 512"},
-        {R"({"devices": [{"kind": "vdpa-blk", "name": "a"}, {"kind": "vdpa-blk", "name": "a"}]})", "names are unique"},
+        {R"({"devices": [{"kind": "vdpa-blk", "name": "a"}, {"kind": "vdpa-blk", "name": "a"}]})",
+         "names are unique"},
     };
     for (const auto& [text, cause] : kWrong) {
         const auto machine = read_machine(text);

@@ -53,7 +53,8 @@ TEST(ModelDescribedMachine, AGroupWithADriverOfTheHostsIsNotViable) {
     EXPECT_TRUE(driver.ends_with("/snd_hda_intel")) << driver;
 
     Bench viable(with([](Description& d) {
-        d.devices[0].siblings = {{.address = "0000:00:1f.3"}, {.address = "0000:00:1f.4", .driver = "pcieport"}};
+        d.devices[0].siblings = {{.address = "0000:00:1f.3"},
+                                 {.address = "0000:00:1f.4", .driver = "pcieport"}};
     }));
     EXPECT_GT(viable.bind(viable.open("/dev/vfio/devices/vfio0")), 0);
 }

@@ -147,7 +147,8 @@ bool read_version(std::string_view text, KernelVersion& version) {
     std::uint64_t minor = 0;
     const std::string_view first = cut(text, '.');
     constexpr std::uint64_t kMost = 1000;
-    if (!read_number(first, major) || !read_number(text, minor) || major > kMost || minor > kMost) return false;
+    if (!read_number(first, major) || !read_number(text, minor) || major > kMost || minor > kMost)
+        return false;
     version = {.major = static_cast<unsigned>(major), .minor = static_cast<unsigned>(minor)};
     return true;
 }
@@ -155,14 +156,17 @@ bool read_version(std::string_view text, KernelVersion& version) {
 Result<void> check(const Description& description) {
     constexpr KernelVersion kFirst{.major = 6, .minor = 6};
     constexpr KernelVersion kLast{.major = 7, .minor = 3};
-    const auto unfit = [](std::string cause) { return refused("cannot make that machine", std::move(cause)); };
+    const auto unfit = [](std::string cause) {
+        return refused("cannot make that machine", std::move(cause));
+    };
     const auto hex = [](std::uint64_t value) { return compose(Hex{value}); };
     if (description.kernel < kFirst || description.kernel > kLast)
         return unfit(compose("Linux ", description.kernel.major, ".", description.kernel.minor,
                              " is not played: VFIO has cdevs from 6.6 on, and the model knows 7.3"));
     if (description.mock && description.kernel != kLast)
         return unfit("the kernel's mock is that of Linux 7.3 only");
-    if (description.page_sizes == 0 || description.page_sizes % 4096 != 0 || description.page_sizes >> 48 != 0)
+    if (description.page_sizes == 0 || description.page_sizes % 4096 != 0 ||
+        description.page_sizes >> 48 != 0)
         return unfit("page sizes are powers of two from 4K to 128T, and there is one at least");
     if (description.iova_ranges.empty()) return unfit("no IOVA is usable");
     std::uint64_t next = 0;

@@ -55,12 +55,13 @@ struct Iommu {
     bool safe_interrupts;
 
     static Iommu of(const Description& description) {
-        Iommu iommu{.kind = description.iommu,
-                    .aperture_last = description.iova_ranges.back().last,
-                    .reserved = {},
-                    .page_sizes = description.page_sizes,
-                    .tracks_dirty = description.dirty_tracking,
-                    .safe_interrupts = description.iommu == IommuKind::intel || description.unsafe_interrupts};
+        Iommu iommu{
+            .kind = description.iommu,
+            .aperture_last = description.iova_ranges.back().last,
+            .reserved = {},
+            .page_sizes = description.page_sizes,
+            .tracks_dirty = description.dirty_tracking,
+            .safe_interrupts = description.iommu == IommuKind::intel || description.unsafe_interrupts};
         std::uint64_t next = 0;
         for (const IovaRange& range : description.iova_ranges) {
             if (range.first > next) iommu.reserved.push_back({.first = next, .last = range.first - 1});

@@ -49,7 +49,8 @@ Machine::State::State(const Description& description)
                .mock = description.mock,
                .kernel = description.kernel},
       kernel(tree, files, hardware.mappings) {
-    sysfs::add_machine(tree, description.iommu, [this](std::shared_ptr<File>& file) { return open_iommufd(file); });
+    sysfs::add_machine(tree, description.iommu,
+                       [this](std::shared_ptr<File>& file) { return open_iommufd(file); });
     for (DeviceDescription device : description.devices) {
         if (device.name.empty()) device.name = free_name(device.kind);
         if (!has(device.name)) add(device);
@@ -87,12 +88,11 @@ void Machine::State::add(const DeviceDescription& description) {
         vfio.push_back(std::make_unique<VfioDevice>(
             hardware, worker, files, description, Edu::kIdentity,
             [&](PciDevice::Wiring wiring) { return std::make_unique<Edu>(wiring, description.dma_bits); }));
-        const sysfs::VfioNode node{
-            .address = description.name,
-            .identity = Edu::kIdentity,
-            .number = number,
-            .group = number,
-            .iommu = hardware.iommu};
+        const sysfs::VfioNode node{.address = description.name,
+                                   .identity = Edu::kIdentity,
+                                   .number = number,
+                                   .group = number,
+                                   .iommu = hardware.iommu};
         for (const Sibling& sibling : description.siblings) sysfs::add_sibling(tree, sibling, number);
         sysfs::add_vfio_device(tree, node, [&device = *vfio.back()](std::shared_ptr<File>& file) {
             file = std::make_shared<VfioFile>(device);

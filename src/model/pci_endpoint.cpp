@@ -35,7 +35,8 @@ int PciEndpoint::alloc_paging(std::uint32_t flags, const UserData* data, std::sh
     const bool dirty = (flags & uapi::kHwptDirtyTracking) != 0;
     if (data != nullptr || (dirty && !iommu_.tracks_dirty)) return -EOPNOTSUPP;
     // virtio-iommu's driver takes no flags at all.
-    const std::uint32_t known = iommu_.kind == IommuKind::intel ? uapi::kHwptPasid | uapi::kHwptDirtyTracking : 0;
+    const std::uint32_t known =
+        iommu_.kind == IommuKind::intel ? uapi::kHwptPasid | uapi::kHwptDirtyTracking : 0;
     if ((flags & ~known) != 0) return -EOPNOTSUPP;
     domain = std::make_shared<Domain>(Geometry{.last = iommu_.aperture_last, .page_sizes = iommu_.page_sizes},
                                       dirty);

@@ -55,10 +55,9 @@ void add_machine(Tree& tree, IommuKind iommu, Tree::Opener open_iommufd) {
           "/sys/devices/vdpa", "/sys/devices/virtual/iommu", "/sys/devices/virtual/misc/iommu",
           "/sys/kernel/iommu_groups"})
         tree.cover(path);
-    for (const char* folder :
-         {"/dev/vfio/devices", "/sys/bus/pci/devices", "/sys/bus/pci/drivers/vfio-pci",
-          "/sys/bus/vdpa/devices", "/sys/bus/vdpa/drivers/vhost_vdpa", "/sys/class/vfio-dev",
-          "/sys/kernel/iommu_groups"})
+    for (const char* folder : {"/dev/vfio/devices", "/sys/bus/pci/devices", "/sys/bus/pci/drivers/vfio-pci",
+                               "/sys/bus/vdpa/devices", "/sys/bus/vdpa/drivers/vhost_vdpa",
+                               "/sys/class/vfio-dev", "/sys/kernel/iommu_groups"})
         tree.folder(folder);
     const std::string name = name_of(iommu);
     tree.folder("/sys/devices/virtual/iommu/" + name + "/devices");

@@ -39,7 +39,8 @@ constexpr std::uint32_t size_of(uapi::Request request, std::uint32_t now, Kernel
     const auto before = [&](unsigned major, unsigned minor) {
         return kernel < KernelVersion{.major = major, .minor = minor};
     };
-    const std::uint32_t first = uapi::find_command(request) == nullptr ? now : uapi::find_command(request)->minimum_size;
+    const std::uint32_t first =
+        uapi::find_command(request) == nullptr ? now : uapi::find_command(request)->minimum_size;
     if (request == uapi::kHwptAlloc && before(6, 11)) return before(6, 8) ? first : kHwptWithData;
     if (request == uapi::kGetHwInfo && before(6, 7)) return first;
     if (request == uapi::kViommuAlloc && before(6, 17)) return first;
@@ -48,7 +49,8 @@ constexpr std::uint32_t size_of(uapi::Request request, std::uint32_t now, Kernel
 
 constexpr std::uint32_t hwpt_flags_of(KernelVersion kernel) {
     std::uint32_t flags = 0;
-    if (kernel >= KernelVersion{.major = 6, .minor = 7}) flags |= uapi::kHwptNestParent | uapi::kHwptDirtyTracking;
+    if (kernel >= KernelVersion{.major = 6, .minor = 7})
+        flags |= uapi::kHwptNestParent | uapi::kHwptDirtyTracking;
     if (kernel >= KernelVersion{.major = 6, .minor = 11}) flags |= uapi::kHwptFaultIdValid;
     if (kernel >= kPasids) flags |= uapi::kHwptPasid;
     return flags;
