@@ -1,4 +1,5 @@
-# A layer is a folder of src/: iommufd_layer(NAME [BELOW LAYER...] [TESTED_ON LAYER...] [LIBRARIES TARGET...]).
+# A layer is a folder of src/:
+# iommufd_layer(NAME [BELOW LAYER...] [TESTED_ON LAYER...] [FAILS_ALLOCATIONS] [LIBRARIES TARGET...]).
 #
 # It becomes an object library layer_NAME of all its *.cpp files, and, where it has *_test.cpp files, a
 # test program NAME_test. Which layers a layer may include is checked by tests/layers.
@@ -28,7 +29,7 @@ if(IOMMUFD_SANITIZE)
 endif()
 
 function(iommufd_layer name)
-    cmake_parse_arguments(PARSE_ARGV 1 layer "" "" "BELOW;TESTED_ON;LIBRARIES")
+    cmake_parse_arguments(PARSE_ARGV 1 layer "FAILS_ALLOCATIONS" "" "BELOW;TESTED_ON;LIBRARIES")
     file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${name}/*.cpp)
     set(tests ${sources})
     list(FILTER sources EXCLUDE REGEX "_test\\.cpp$")
@@ -43,7 +44,7 @@ function(iommufd_layer name)
     set_property(GLOBAL PROPERTY IOMMUFD_BELOW_${name} ${layer_BELOW})
     if(tests AND IOMMUFD_TESTS AND BUILD_TESTING)
         # replaces operator new, so that a test can fail allocations
-        if(layer_TESTED_ON)
+        if(layer_TESTED_ON OR layer_FAILS_ALLOCATIONS)
             list(APPEND tests ${PROJECT_SOURCE_DIR}/tests/support/allocation_faults.cpp)
         endif()
         iommufd_test(${name}_test SOURCES ${tests} LAYERS ${name} ${layer_BELOW} ${layer_TESTED_ON})

@@ -26,7 +26,11 @@ struct BackingFile::View {
     }
 };
 
-BackingFile::BackingFile(int fd) noexcept : fd_(fd) {}
+BackingFile::BackingFile(int fd, bool pinnable) noexcept : fd_(fd), pinnable_(pinnable) {
+    struct statfs system{};
+    if (::fstatfs(fd_, &system) == 0 && system.f_type == HUGETLBFS_MAGIC)
+        page_size_ = static_cast<std::uint64_t>(system.f_bsize);
+}
 
 BackingFile::~BackingFile() { (void)::close(fd_); }
 
@@ -59,6 +63,7 @@ int BackingFile::map_whole(std::uint64_t size) {
 }
 
 int BackingFile::populate(std::uint64_t offset, std::uint64_t length) {
+    if (!pinnable_) return -EINVAL;
     struct statfs system{};
     struct stat found{};
     if (::fstatfs(fd_, &system) < 0 || ::fstat(fd_, &found) < 0) return -EINVAL;
@@ -82,7 +87,7 @@ user::Address BackingFile::address(std::uint64_t offset) const {
     return user::address(view_->memory) + offset;
 }
 
-int BackingFiles::get(int fd, std::shared_ptr<BackingFile>& file) {
+int BackingFiles::get(int fd, bool pinnable, std::shared_ptr<BackingFile>& file) {
     struct stat found{};
     if (::fstat(fd, &found) < 0) return -EBADF;
     const Identity identity{.container = found.st_dev, .inode = found.st_ino};
@@ -93,7 +98,7 @@ int BackingFiles::get(int fd, std::shared_ptr<BackingFile>& file) {
     const int own = ::fcntl(fd, F_DUPFD_CLOEXEC, 0);
     if (own < 0) return errno == EBADF ? -EBADF : -EMFILE;
     try {
-        file = std::make_shared<BackingFile>(own);
+        file = std::make_shared<BackingFile>(own, pinnable);
     } catch (const std::bad_alloc&) {
         (void)::close(own);
         return -ENOMEM;

@@ -16,7 +16,8 @@ namespace iommufd::inline v0_1::model {
 
 class BackingFile {
 public:
-    explicit BackingFile(int fd) noexcept;
+    // One that isn't `pinnable` is held, but its pages can't be made present.
+    explicit BackingFile(int fd, bool pinnable = true) noexcept;
     BackingFile(const BackingFile&) = delete;
     BackingFile& operator=(const BackingFile&) = delete;
     ~BackingFile();
@@ -24,6 +25,7 @@ public:
     // Makes whole pages of the file present. -EINVAL where they are beyond its end or where it isn't in
     // memory (memfd, shmem, hugetlbfs).
     int populate(std::uint64_t offset, std::uint64_t length) IOMMUFD_EXCLUDES(mutex_);
+    std::uint64_t page_size() const noexcept { return page_size_; }
     // Where this process has what was populated; good until the file goes.
     user::Address address(std::uint64_t offset) const IOMMUFD_EXCLUDES(mutex_);
 
@@ -33,6 +35,8 @@ private:
     int map_whole(std::uint64_t size) IOMMUFD_REQUIRES(mutex_);
 
     const int fd_;
+    const bool pinnable_;
+    std::uint64_t page_size_ = user::kPage;
     mutable sys::Mutex mutex_;
     // A file that grew is mapped again, as a whole; addresses in the older views stay good.
     std::unique_ptr<View> view_ IOMMUFD_GUARDED_BY(mutex_);
@@ -42,7 +46,7 @@ private:
 class BackingFiles {
 public:
     // A file for the descriptor, or -EBADF, -EMFILE.
-    int get(int fd, std::shared_ptr<BackingFile>& file) IOMMUFD_EXCLUDES(mutex_);
+    int get(int fd, bool pinnable, std::shared_ptr<BackingFile>& file) IOMMUFD_EXCLUDES(mutex_);
 
 private:
     struct Identity {

@@ -7,13 +7,20 @@
 #include <cerrno>
 #include <new>
 
+#include "model/fault_queue.hpp"
+#include "model/mock_commands.hpp"
+#include "model/mock_device.hpp"
+#include "model/vfio_compat.hpp"
+#include "model/viommu.hpp"
+
 namespace iommufd::inline v0_1::model {
 namespace {
 
 constexpr unsigned kFirstCommand = 0x80;
+constexpr unsigned kTestNumber = uapi::mock::kTest & 0xff;
 
-// The largest argument: uapi::HwptAlloc and uapi::HwptGetDirtyBitmap.
-constexpr std::size_t kLargest = 48;
+// The largest argument.
+constexpr std::size_t kLargest = sizeof(uapi::mock::TestCmd);
 
 }  // namespace
 
@@ -43,6 +50,7 @@ struct Context::Commands {
     }
 
     static const std::array<Command, 22> kAll;  // by number
+    static const Command kTest;                 // only with the mock, and far behind them
 };
 
 constexpr std::array<Context::Commands::Command, 22> Context::Commands::kAll = {
@@ -70,13 +78,28 @@ constexpr std::array<Context::Commands::Command, 22> Context::Commands::kAll = {
     command<&Context::ioas_noiommu_get_pa>(uapi::kIoasNoiommuGetPa),
 };
 
+constexpr Context::Commands::Command Context::Commands::kTest = {
+    .request = uapi::mock::kTest,
+    .size = sizeof(uapi::mock::TestCmd),
+    .min_size = uapi::mock::kTestCommand.minimum_size,
+    .run = [](Context& context, const std::byte* argument, const Call& call) {
+        uapi::mock::TestCmd copy;
+        std::copy_n(argument, sizeof copy, reinterpret_cast<std::byte*>(&copy));
+        return Mock::run(context, copy, call);
+    }};
+
 int Context::ioctl(unsigned long request, user::Address argument) {
     // The order of these checks is Linux's: a foreign type with a number of ours gets as far as its size.
     const unsigned number = request & 0xff;
-    if (number < kFirstCommand || number - kFirstCommand >= Commands::kAll.size()) return -ENOTTY;
+    const unsigned end =
+        hardware_.mock ? kTestNumber + 1 : kFirstCommand + static_cast<unsigned>(Commands::kAll.size());
+    if (number < kFirstCommand || number >= end) return VfioCompat::ioctl(*this, request, argument);
     std::uint32_t user_size = 0;
     if (const int rc = user::get(user_size, argument); rc < 0) return rc;
-    const Commands::Command& command = Commands::kAll[number - kFirstCommand];
+    const unsigned index = number - kFirstCommand;
+    const bool test = number == kTestNumber;
+    if (!test && index >= Commands::kAll.size()) return -ENOTTY;
+    const Commands::Command& command = test ? Commands::kTest : Commands::kAll[index];
     if (command.request != request) return -ENOTTY;
     if (user_size < command.min_size) return -EINVAL;
     std::array<std::byte, kLargest> copy;
@@ -87,36 +110,54 @@ int Context::ioctl(unsigned long request, user::Address argument) {
 
 Context::~Context() {
     const sys::Lock lock(mutex_);
-    // Devices hold the context, so there are none any more: what is left are hwpts, then IOASes.
-    while (!objects_.empty()) {
-        for (auto entry = objects_.begin(); entry != objects_.end();) {
-            Object& object = *(entry++)->second;
-            if (object.users == 1) destroy_object(object);
-        }
+    // Descriptors and devices hold the context, so none is left: what nobody uses goes first.
+    while (objects_.size() != 0) {
+        const auto unused = std::ranges::find_if(
+            objects_, [](const auto& entry) { return entry.second && entry.second->users == 1; });
+        destroy_object(*unused->second);
     }
 }
 
 void Context::destroy_object(Object& object) {
-    if (auto* const hwpt = dynamic_cast<Hwpt*>(&object)) return drop_hwpt(*hwpt);
-    if (object.id == vfio_ioas_) vfio_ioas_ = 0;
+    if (auto* const hwpt = dynamic_cast<Hwpt*>(&object)) return drop(*hwpt);
+    if (auto* const viommu = dynamic_cast<Viommu*>(&object)) return drop(*viommu);
+    if (auto* const queue = dynamic_cast<HwQueue*>(&object)) return drop(*queue);
+    if (auto* const vdevice = dynamic_cast<Vdevice*>(&object)) unlink(*vdevice);
+    if (auto* const events = dynamic_cast<VeventQueue*>(&object)) {
+        std::erase(events->viommu->event_queues, events);
+        --events->viommu->users;
+    }
+    if (const auto* const mock = dynamic_cast<MockObject*>(&object)) unbind_locked(*mock->device);
     objects_.remove(object);
 }
 
+void Context::put(Object& object) {
+    const sys::Lock lock(mutex_);
+    --object.users;
+}
+
+void Context::await_quiet(Ioas& ioas) {
+    const InUse in_use(ioas, quiet_);
+    while (ioas.iopt.in_flight()) quiet_.wait(mutex_);
+}
+
 Ioas* Context::quiet_ioas(std::uint32_t id) {
-    Ioas* ioas = objects_.find<Ioas>(id);
-    while (ioas != nullptr && ioas->iopt.in_flight()) {
-        quiet_.wait(mutex_);
-        ioas = objects_.find<Ioas>(id);
-    }
+    Ioas* const ioas = objects_.find<Ioas>(id);
+    if (ioas != nullptr) await_quiet(*ioas);
     return ioas;
 }
 
+// A call that uses the object, such as a map into an IOAS, is EBUSY and not waited for. But a domain leaves
+// its IOAS only when no map is in flight there, for which it waits, found by nobody.
 int Context::destroy(uapi::Destroy& command, const Call&) {
     const sys::Lock lock(mutex_);
-    (void)quiet_ioas(command.id);  // a call that uses the object is waited for
     Object* const object = objects_.find(command.id);
     if (object == nullptr) return -ENOENT;
     if (object->users != 1) return -EBUSY;
+    object->hidden = true;
+    if (object->id == vfio_ioas_) vfio_ioas_ = 0;
+    if (auto* const hwpt = dynamic_cast<PagingHwpt*>(object)) await_quiet(*hwpt->ioas);
+    if (auto* const queue = dynamic_cast<HwQueue*>(object)) await_quiet(*queue->access->ioas);
     destroy_object(*object);
     return 0;
 }
@@ -130,10 +171,23 @@ void Context::count(Leaks& leaks) const {
             leaks.mappings += ioas->iopt.areas().size();
 }
 
-int IommufdFile::mmap(std::size_t, int protection, int flags, std::uint64_t) {
+int Context::mmap(void** address, std::size_t length, int protection, int flags, std::uint64_t offset) {
     if ((flags & MAP_TYPE) != MAP_SHARED && (flags & MAP_TYPE) != MAP_SHARED_VALIDATE) return -EINVAL;
     if ((protection & PROT_EXEC) != 0) return -EPERM;
-    return -ENXIO;  // no driver here offers an offset
+    const sys::Lock lock(mutex_);
+    const auto window = windows_.find(offset);
+    const std::uint64_t whole = (length + (user::kPage - 1)) / user::kPage * user::kPage;
+    if (window == windows_.end() || whole != window->second->window.length()) return -ENXIO;
+    Viommu& viommu = *window->second;
+    // All but the address is ready before anything is mapped.
+    Mappings::Prepared mapping =
+        Mappings::prepare(whole, [self = shared_from_this(), &viommu] { self->put(viommu); });
+    void* const mapped = ::mmap(*address, whole, protection, flags, viommu.window.fd(), 0);
+    if (mapped == MAP_FAILED) return -errno;
+    ++viommu.users;
+    hardware_.mappings.add(user::address(mapped), std::move(mapping));
+    *address = mapped;
+    return 0;
 }
 
 }  // namespace iommufd::inline v0_1::model

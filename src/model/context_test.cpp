@@ -102,8 +102,6 @@ TEST(ModelContext, WhatTheIommuCannotDoIsNotSupportedRatherThanUnknown) {
     uapi::HwptInvalidate invalidate{.hwpt_id = 77, .entry_num = 5};
     EXPECT_EQ(bench.call(uapi::kHwptInvalidate, invalidate), -EINVAL);
     EXPECT_EQ(invalidate.entry_num, 0U);
-    uapi::FaultQueueAlloc fault{};
-    EXPECT_EQ(bench.call(uapi::kFaultQueueAlloc, fault), -EOPNOTSUPP);
     uapi::ViommuAlloc viommu{.type = 1, .dev_id = bench.device, .hwpt_id = hwpt};
     EXPECT_EQ(bench.call(uapi::kViommuAlloc, viommu), -EOPNOTSUPP);
     viommu.dev_id = 77;
@@ -114,7 +112,10 @@ TEST(ModelContext, WhatTheIommuCannotDoIsNotSupportedRatherThanUnknown) {
     EXPECT_EQ(bench.call(uapi::kVeventqAlloc, veventq), -EINVAL);
     uapi::HwQueueAlloc queue{.type = 1, .length = 1};
     EXPECT_EQ(bench.call(uapi::kHwQueueAlloc, queue), -ENOENT);
-    uapi::IoasNoiommuGetPa pa{};
+    uapi::IoasNoiommuGetPa pa{.ioas_id = ioas, .iova = 0x1000, .length = 1};
+    EXPECT_EQ(bench.call(uapi::kIoasNoiommuGetPa, pa), -ENOENT);
+    const Memory memory(kPage);
+    ASSERT_EQ(bench.map(ioas, memory.address(), kPage, 0x1000), 0);
     EXPECT_EQ(bench.call(uapi::kIoasNoiommuGetPa, pa), -EOPNOTSUPP);
 }
 

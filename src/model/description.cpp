@@ -89,6 +89,13 @@ Result<void> set(DeviceDescription& device, std::string_view key, std::string_vi
                    "the value makes no sense for that key");
 }
 
+// A property of the machine that is on or off; null where the key names none.
+bool* switch_of(Description& description, std::string_view key) {
+    if (key == "sys-resource") return &description.sys_resource;
+    if (key == "sys-rawio") return &description.sys_rawio;
+    return key == "mock" ? &description.mock : nullptr;
+}
+
 Result<DeviceDescription> parse_device(std::string_view text) {
     const std::string_view kind = cut(text, ':');
     DeviceDescription device;
@@ -132,18 +139,18 @@ Result<Description> parse(std::string_view text) {
             cut(item, '=');
             in_devices = true;
             if (item.empty()) continue;  // none
-        } else if (key == "memlock" || key == "sys-resource") {
+        } else if (bool* const on = switch_of(description, key); on != nullptr || key == "memlock") {
             cut(item, '=');
             in_devices = false;
             std::uint64_t size = 0;
-            if (key == "memlock" ? !read_size(item, size) : !read_switch(item, description.sys_resource))
+            if (on == nullptr ? !read_size(item, size) : !read_switch(item, *on))
                 return refused(compose("cannot set '", key, "' to '", item, "'"),
                                "the value makes no sense for that key");
             if (key == "memlock") description.memlock = size;
             continue;
         } else if (!in_devices) {
             return refused(compose("cannot describe a machine by '", item, "'"),
-                           "its keys are devices, memlock and sys-resource");
+                           "its keys are devices, memlock, sys-resource, sys-rawio and mock");
         }
         auto device = parse_device(item);
         if (!device) return std::move(device).error();

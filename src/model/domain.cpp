@@ -2,67 +2,38 @@
 #include "model/domain.hpp"
 
 #include <algorithm>
-#include <array>
 #include <bit>
 #include <cerrno>
 #include <cstring>
 #include <new>
 
+#include "model/domain_table.hpp"
+
 namespace iommufd::inline v0_1::model {
 namespace {
 
-// An entry: the address of memory or of the next table, and in its low bits what it is.
-constexpr std::uint64_t kReadBit = kReadable;
-constexpr std::uint64_t kWriteBit = kWritable;
-constexpr std::uint64_t kLeaf = 4;
-constexpr std::uint64_t kTable = 8;
-constexpr std::uint64_t kFlags = user::kPage - 1;
-
-constexpr unsigned kIndexBits = 9;
-constexpr int kLargestLeafLevel = 2;  // 1 GiB
-
-constexpr unsigned shift_of(int level) { return 12 + kIndexBits * static_cast<unsigned>(level); }
-constexpr std::uint64_t size_of(int level) { return std::uint64_t{1} << shift_of(level); }
-
-// The last IOVA that the entry of `iova` covers; right at the end of the address space, too.
-constexpr std::uint64_t last_of_entry(std::uint64_t iova, int level) { return iova | (size_of(level) - 1); }
+// How many levels above the lowest one a table needs that translates up to `last`.
+int root_level_of(const Geometry& geometry) {
+    const auto bits =
+        std::max(static_cast<unsigned>(std::bit_width(geometry.last)), geometry.granule_bits + 1);
+    return static_cast<int>((bits - geometry.granule_bits - 1) / kIndexBits);
+}
 
 }  // namespace
 
-struct alignas(user::kPage) Domain::Table {
-    std::array<std::uint64_t, 1U << kIndexBits> entries{};
-
-    Table() = default;
-    Table(const Table&) = delete;
-    Table& operator=(const Table&) = delete;
-    ~Table() {
-        for (std::uint64_t& entry : entries) clear(entry);
-    }
-
-    static Table* next(std::uint64_t entry) { return reinterpret_cast<Table*>(entry & ~kFlags); }
-
-    static void clear(std::uint64_t& entry) noexcept {
-        if ((entry & kTable) != 0) delete next(entry);
-        entry = 0;
-    }
-
-    std::uint64_t& entry(std::uint64_t iova, int level) {
-        return entries[(iova >> shift_of(level)) % entries.size()];
-    }
-};
-
-Domain::Domain(std::uint64_t last)
-    : last_(last),
-      root_level_((std::max(static_cast<int>(std::bit_width(last)), 13) - 13) / static_cast<int>(kIndexBits)),
+Domain::Domain(const Geometry& geometry, bool tracks_dirty)
+    : geometry_(geometry),
+      tracks_dirty_(tracks_dirty),
+      root_level_(root_level_of(geometry)),
       root_(std::make_unique<Table>()) {}
 
 Domain::~Domain() = default;
 
 int Domain::map(std::uint64_t iova, std::uint64_t length, user::Address memory, unsigned permissions,
-                bool large_pages) {
+                std::uint64_t largest_leaf) {
     const sys::Lock lock(mutex_);
     try {
-        map_level(*root_, root_level_, iova, iova + length - 1, memory, permissions | kLeaf, large_pages);
+        map_leaves(iova, iova + length - 1, memory, permissions | kLeaf, largest_leaf);
         return 0;
     } catch (const std::bad_alloc&) {
         unmap_level(*root_, root_level_, iova, iova + length - 1);
@@ -70,19 +41,44 @@ int Domain::map(std::uint64_t iova, std::uint64_t length, user::Address memory, 
     }
 }
 
-void Domain::map_level(Table& table, int level, std::uint64_t iova, std::uint64_t last, user::Address memory,
-                       std::uint64_t flags, bool large_pages) {
+unsigned Domain::best_leaf(std::uint64_t iova, std::uint64_t last, user::Address memory,
+                           std::uint64_t largest) const noexcept {
+    const std::uint64_t limit = std::min(std::bit_floor(last - iova + 1), largest);
+    const int most = std::countr_zero(iova | memory | limit);
+    const std::uint64_t sizes = geometry_.page_sizes & ((std::uint64_t{2} << most) - 1);
+    return static_cast<unsigned>(std::bit_width(sizes)) - 1;
+}
+
+Domain::Table& Domain::table_at(std::uint64_t iova, int level) {
+    Table* table = root_.get();
+    for (int at = root_level_; at > level; --at) {
+        std::uint64_t& entry = entry_of(*table, iova, at);
+        if (entry == 0) entry = reinterpret_cast<std::uint64_t>(new Table) | kTable;
+        table = Table::next(entry);
+    }
+    return *table;
+}
+
+void Domain::map_leaves(std::uint64_t iova, std::uint64_t last, user::Address memory, std::uint64_t flags,
+                        std::uint64_t largest) {
+    Table* table = nullptr;
+    int table_level = -1;
+    std::uint64_t table_last = 0;
     while (true) {
-        const std::uint64_t end = std::min(last, last_of_entry(iova, level));
-        std::uint64_t& entry = table.entry(iova, level);
-        const bool whole = end - iova == size_of(level) - 1;
-        const bool aligned = (memory & (size_of(level) - 1)) == 0;
-        if (level == 0 || (large_pages && level <= kLargestLeafLevel && whole && aligned && entry == 0)) {
-            entry = memory | flags;
-        } else {
-            if (entry == 0) entry = reinterpret_cast<std::uint64_t>(new Table) | kTable;
-            map_level(*Table::next(entry), level - 1, iova, end, memory, flags, large_pages);
+        const unsigned bits = best_leaf(iova, last, memory, largest);
+        const int level = static_cast<int>((bits - geometry_.granule_bits) / kIndexBits);
+        if (level != table_level || iova > table_last) {
+            table = &table_at(iova, level);
+            table_level = level;
+            table_last = iova | ((size_of(level) << kIndexBits) - 1);
         }
+        std::uint64_t* const entries = &entry_of(*table, iova, level);
+        const std::uint64_t what = flags | std::uint64_t{bits} << kLeafBitsShift;
+        for (std::uint64_t i = 0; i < std::uint64_t{1} << (bits - shift_of(level)); ++i) {
+            Table::clear(entries[i]);  // a table may be left, but nothing in it
+            entries[i] = (memory + i * size_of(level)) | what;
+        }
+        const std::uint64_t end = iova + ((std::uint64_t{1} << bits) - 1);
         if (end == last) return;
         memory += end + 1 - iova;
         iova = end + 1;
@@ -94,10 +90,10 @@ void Domain::unmap(std::uint64_t iova, std::uint64_t length) noexcept {
     unmap_level(*root_, root_level_, iova, iova + length - 1);
 }
 
-void Domain::unmap_level(Table& table, int level, std::uint64_t iova, std::uint64_t last) noexcept {
+void Domain::unmap_level(Table& table, int level, std::uint64_t iova, std::uint64_t last) const noexcept {
     while (true) {
         const std::uint64_t end = std::min(last, last_of_entry(iova, level));
-        std::uint64_t& entry = table.entry(iova, level);
+        std::uint64_t& entry = entry_of(table, iova, level);
         const bool whole = end - iova == size_of(level) - 1;
         if (whole || (entry & kLeaf) != 0) {
             Table::clear(entry);
@@ -109,20 +105,24 @@ void Domain::unmap_level(Table& table, int level, std::uint64_t iova, std::uint6
     }
 }
 
-Domain::Run Domain::look_up(std::uint64_t iova, unsigned permission) const {
-    if (iova > last_) return {.memory = 0, .length = std::uint64_t{0} - iova, .reachable = false};
+std::uint64_t* Domain::leaf_of(std::uint64_t iova, int& level) const {
+    if (iova > geometry_.last) return nullptr;
     Table* table = root_.get();
-    for (int level = root_level_;; --level) {
-        const std::uint64_t entry = table->entry(iova, level);
-        if ((entry & kTable) != 0) {
-            table = Table::next(entry);
-            continue;
-        }
-        const std::uint64_t offset = iova & (size_of(level) - 1);
-        return {.memory = (entry & ~kFlags) + offset,
-                .length = size_of(level) - offset,
-                .reachable = (entry & permission) != 0};
+    for (level = root_level_;; --level) {
+        std::uint64_t& entry = entry_of(*table, iova, level);
+        if ((entry & kTable) == 0) return &entry;
+        table = Table::next(entry);
     }
+}
+
+Domain::Run Domain::look_up(std::uint64_t iova, unsigned permission) const {
+    int level = 0;
+    const std::uint64_t* const entry = leaf_of(iova, level);
+    if (entry == nullptr) return {.memory = 0, .length = std::uint64_t{0} - iova, .reachable = false};
+    const std::uint64_t offset = iova & (size_of(level) - 1);
+    return {.memory = (*entry & ~kFlags) + offset,
+            .length = size_of(level) - offset,
+            .reachable = (*entry & permission) != 0};
 }
 
 // Neighbouring leaves of one mapping are one run, so that they are moved in one go.
@@ -152,15 +152,24 @@ void Domain::read(std::uint64_t iova, std::span<std::byte> to, const OnBlocked& 
     }
 }
 
-void Domain::write(std::uint64_t iova, std::span<const std::byte> from, const OnBlocked& blocked) const {
+void Domain::write(std::uint64_t iova, std::span<const std::byte> from, const OnBlocked& blocked) {
     const sys::Lock lock(mutex_);
     while (!from.empty()) {
         const Run here = run(iova, from.size(), kWriteBit);
+        if (here.reachable && tracks_dirty_) mark_dirty(iova, here.length);
         if (!here.reachable || user::copy_to(here.memory, from.data(), here.length) < 0)
             blocked(iova, here.length);
         iova += here.length;
         from = from.subspan(here.length);
     }
+}
+
+std::optional<user::Address> Domain::translate(std::uint64_t iova) const {
+    const sys::Lock lock(mutex_);
+    int level = 0;
+    const std::uint64_t* const entry = leaf_of(iova, level);
+    if (entry == nullptr || (*entry & kLeaf) == 0) return {};
+    return (*entry & ~kFlags) + (iova & (size_of(level) - 1));
 }
 
 }  // namespace iommufd::inline v0_1::model

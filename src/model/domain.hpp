@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //
-// An I/O page table: what devices attached to one hwpt can reach. A radix tree of 512 entries a level,
-// whose leaves are 4 KiB, 2 MiB or 1 GiB where address and IOVA are aligned alike.
+// An I/O page table: what devices attached to one hwpt can reach. A radix tree of 512 entries a level. A leaf
+// is as large as address, IOVA, length and the IOMMU's page sizes allow; one that is larger than an entry of
+// its level takes several of them, and is dirty where any of these is.
 //
 // A DMA holds the domain's mutex from the first look-up to the last byte, so that memory is not touched
 // any more once unmap() has returned.
@@ -10,7 +11,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
+#include <optional>
 #include <span>
 
 #include "model/user.hpp"
@@ -23,20 +26,37 @@ inline constexpr unsigned kWritable = 2;
 
 // A part of a DMA that reached nothing.
 using OnBlocked = std::function<void(std::uint64_t iova, std::uint64_t length)>;
+// A leaf that was written to.
+using OnDirty = std::function<void(std::uint64_t iova, std::uint64_t length)>;
+
+inline constexpr std::uint64_t kAnyLeaf = std::uint64_t{1} << 63;
+
+// What an IOMMU's page tables can translate, and in what pieces. The default is VT-d's of 48 bits.
+struct Geometry {
+    std::uint64_t first = 0;
+    std::uint64_t last = 0xffffffffffff;
+    std::uint64_t page_sizes = 1ULL << 12 | 1ULL << 21 | 1ULL << 30;  // a bit for each size
+    unsigned granule_bits = 12;                                       // an entry of the lowest level
+    // Whether memory counts as physically contiguous wherever its addresses are. Otherwise a leaf is
+    // no larger than a page of the memory.
+    bool any_memory_is_contiguous = true;
+
+    std::uint64_t smallest_page() const noexcept { return page_sizes & (~page_sizes + 1); }
+};
 
 class Domain {
 public:
-    // Translates IOVAs from 0 to `last`.
-    explicit Domain(std::uint64_t last);
+    explicit Domain(const Geometry& geometry, bool tracks_dirty = false);
     Domain(const Domain&) = delete;
     Domain& operator=(const Domain&) = delete;
     ~Domain();
 
-    std::uint64_t last() const noexcept { return last_; }
+    const Geometry& geometry() const noexcept { return geometry_; }
+    bool tracks_dirty() const noexcept { return tracks_dirty_; }
 
     // Pages that aren't mapped yet, to memory that stays until they are unmapped: 0 or -ENOMEM.
     int map(std::uint64_t iova, std::uint64_t length, user::Address memory, unsigned permissions,
-            bool large_pages) IOMMUFD_EXCLUDES(mutex_);
+            std::uint64_t largest_leaf) IOMMUFD_EXCLUDES(mutex_);
     // A whole range that was mapped.
     void unmap(std::uint64_t iova, std::uint64_t length) noexcept IOMMUFD_EXCLUDES(mutex_);
 
@@ -44,7 +64,17 @@ public:
     void read(std::uint64_t iova, std::span<std::byte> to, const OnBlocked& blocked) const
         IOMMUFD_EXCLUDES(mutex_);
     // The device writes: what it can't reach is left alone.
-    void write(std::uint64_t iova, std::span<const std::byte> from, const OnBlocked& blocked) const
+    void write(std::uint64_t iova, std::span<const std::byte> from, const OnBlocked& blocked)
+        IOMMUFD_EXCLUDES(mutex_);
+    // Where an IOVA leads, whatever the permissions are.
+    std::optional<user::Address> translate(std::uint64_t iova) const IOMMUFD_EXCLUDES(mutex_);
+
+    // domain_dirty.cpp: works on any domain, whether it was asked for or not.
+    bool tracking() const IOMMUFD_EXCLUDES(mutex_);
+    void set_tracking(bool on) IOMMUFD_EXCLUDES(mutex_);
+    void set_dirty(std::uint64_t iova) IOMMUFD_EXCLUDES(mutex_);
+    // Every dirty leaf that the range touches, whole, and clean from now on if `clear`.
+    void read_dirty(std::uint64_t iova, std::uint64_t length, bool clear, const OnDirty& found)
         IOMMUFD_EXCLUDES(mutex_);
 
 private:
@@ -55,16 +85,31 @@ private:
         bool reachable;
     };
 
-    void map_level(Table& table, int level, std::uint64_t iova, std::uint64_t last, user::Address memory,
-                   std::uint64_t flags, bool large_pages) IOMMUFD_REQUIRES(mutex_);
-    static void unmap_level(Table& table, int level, std::uint64_t iova, std::uint64_t last) noexcept;
+    unsigned shift_of(int level) const noexcept;
+    std::uint64_t size_of(int level) const noexcept;
+    std::uint64_t last_of_entry(std::uint64_t iova, int level) const noexcept;
+    std::uint64_t& entry_of(Table& table, std::uint64_t iova, int level) const noexcept;
+
+    unsigned best_leaf(std::uint64_t iova, std::uint64_t last, user::Address memory,
+                       std::uint64_t largest) const noexcept;
+    Table& table_at(std::uint64_t iova, int level) IOMMUFD_REQUIRES(mutex_);
+    void map_leaves(std::uint64_t iova, std::uint64_t last, user::Address memory, std::uint64_t flags,
+                    std::uint64_t largest) IOMMUFD_REQUIRES(mutex_);
+    void unmap_level(Table& table, int level, std::uint64_t iova, std::uint64_t last) const noexcept;
+    void dirty_level(Table& table, int level, std::uint64_t iova, std::uint64_t last, bool clear,
+                     const OnDirty& found) const;
+    void mark_dirty(std::uint64_t iova, std::uint64_t length) IOMMUFD_REQUIRES(mutex_);
+    // The entry that translates an IOVA, and its level; null where the IOVA is beyond the table.
+    std::uint64_t* leaf_of(std::uint64_t iova, int& level) const IOMMUFD_REQUIRES(mutex_);
     Run look_up(std::uint64_t iova, unsigned permission) const IOMMUFD_REQUIRES(mutex_);
     Run run(std::uint64_t iova, std::uint64_t most, unsigned permission) const IOMMUFD_REQUIRES(mutex_);
 
-    const std::uint64_t last_;
+    const Geometry geometry_;
+    const bool tracks_dirty_;
     const int root_level_;
     mutable sys::Mutex mutex_;
     std::unique_ptr<Table> root_ IOMMUFD_GUARDED_BY(mutex_);
+    bool tracking_ IOMMUFD_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace iommufd::inline v0_1::model

@@ -18,11 +18,11 @@ struct Blocked {
 };
 
 TEST(ModelDomain, ReachesMemoryAcrossPagesAndLevels) {
-    Domain domain(0xffffffffffff);
+    Domain domain(Geometry{});
     const Memory memory(8 * kPage);
     // Four pages on each side of the border of a gigabyte.
     constexpr std::uint64_t kStart = (1ULL << 30) - 4 * kPage;
-    ASSERT_EQ(domain.map(kStart, 8 * kPage, memory.address(), kReadable | kWritable, true), 0);
+    ASSERT_EQ(domain.map(kStart, 8 * kPage, memory.address(), kReadable | kWritable, kAnyLeaf), 0);
     Blocked blocked;
     std::array<std::byte, 3 * kPage> pattern;
     pattern.fill(std::byte{0x3c});
@@ -38,11 +38,11 @@ TEST(ModelDomain, ReachesMemoryAcrossPagesAndLevels) {
 }
 
 TEST(ModelDomain, PermissionsAreThoseOfTheMap) {
-    Domain domain(0xffffffffffff);
+    Domain domain(Geometry{});
     const Memory memory(2 * kPage);
     memory.fill(7);
-    ASSERT_EQ(domain.map(0x1000, kPage, memory.address(), kReadable, true), 0);
-    ASSERT_EQ(domain.map(0x2000, kPage, memory.address() + kPage, kWritable, true), 0);
+    ASSERT_EQ(domain.map(0x1000, kPage, memory.address(), kReadable, kAnyLeaf), 0);
+    ASSERT_EQ(domain.map(0x2000, kPage, memory.address() + kPage, kWritable, kAnyLeaf), 0);
     Blocked blocked;
     std::array<std::byte, 2 * kPage> bytes;
     bytes.fill(std::byte{9});
@@ -59,29 +59,30 @@ TEST(ModelDomain, PermissionsAreThoseOfTheMap) {
 }
 
 TEST(ModelDomain, UnmapTakesLargePagesAwayAndLeavesTheNeighbours) {
-    Domain domain(0xffffffffffff);
+    Domain domain(Geometry{});
     constexpr std::uint64_t kLarge = 2ULL << 20;
     const Memory memory(3 * kLarge);
     const std::uint64_t aligned = (memory.address() + kLarge - 1) / kLarge * kLarge;
-    ASSERT_EQ(domain.map(kLarge, kLarge, aligned, kReadable | kWritable, true), 0);
-    ASSERT_EQ(domain.map(2 * kLarge, kPage, aligned, kReadable | kWritable, true), 0);
+    ASSERT_EQ(domain.map(kLarge, kLarge, aligned, kReadable | kWritable, kAnyLeaf), 0);
+    ASSERT_EQ(domain.map(2 * kLarge, kPage, aligned, kReadable | kWritable, kAnyLeaf), 0);
     domain.unmap(kLarge, kLarge);
     Blocked blocked;
     std::array<std::byte, 2 * kPage> bytes{};
     domain.read(2 * kLarge - kPage, bytes, blocked.record());
     ASSERT_EQ(blocked.ranges.size(), 1U);
     EXPECT_EQ(blocked.ranges[0], std::pair(2 * kLarge - kPage, kPage));
-    ASSERT_EQ(domain.map(kLarge, kPage, aligned, kReadable, true), 0) << "it can be mapped again, smaller";
+    ASSERT_EQ(domain.map(kLarge, kPage, aligned, kReadable, kAnyLeaf), 0)
+        << "it can be mapped again, smaller";
     domain.read(kLarge, std::span(bytes).first(kPage), blocked.record());
     EXPECT_EQ(blocked.ranges.size(), 1U);
 }
 
 TEST(ModelDomain, TheLastPageOfTheApertureIsReachedAndNothingBeyond) {
     for (const std::uint64_t last : {0xffffffffffffULL, 0x7fffffffffULL, ~0ULL}) {
-        Domain domain(last);
+        Domain domain(Geometry{.last = last});
         const Memory memory(kPage);
         memory.fill(5);
-        ASSERT_EQ(domain.map(last - kPage + 1, kPage, memory.address(), kReadable, true), 0);
+        ASSERT_EQ(domain.map(last - kPage + 1, kPage, memory.address(), kReadable, kAnyLeaf), 0);
         Blocked blocked;
         std::array<std::byte, kPage> bytes{};
         domain.read(last - kPage + 1, bytes, blocked.record());

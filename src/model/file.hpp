@@ -27,7 +27,10 @@ public:
     virtual ssize_t write(user::Address, std::size_t) { return -EINVAL; }
     virtual ssize_t pread(user::Address, std::size_t, std::uint64_t) { return -EINVAL; }
     virtual ssize_t pwrite(user::Address, std::size_t, std::uint64_t) { return -EINVAL; }
-    virtual int mmap(std::size_t, int /*protection*/, int /*flags*/, std::uint64_t) { return -ENODEV; }
+    // `*address` is a hint on the way in and the mapping on the way out.
+    virtual int mmap(void** /*address*/, std::size_t, int /*protection*/, int /*flags*/, std::uint64_t) {
+        return -ENODEV;
+    }
 };
 
 }  // namespace iommufd::inline v0_1::model

@@ -21,6 +21,11 @@ bool FileTable::identify(int fd, Identity& identity) {
 int FileTable::install(std::shared_ptr<File> file, const char* name, dev_t device) {
     const int fd = ::memfd_create(name, MFD_CLOEXEC);
     if (fd < 0) return -errno;
+    const int rc = adopt(fd, std::move(file), device);
+    return rc < 0 ? rc : fd;
+}
+
+int FileTable::adopt(int fd, std::shared_ptr<File> file, dev_t device) {
     Identity identity{};
     (void)identify(fd, identity);
     const sys::Lock lock(mutex_);
@@ -30,7 +35,7 @@ int FileTable::install(std::shared_ptr<File> file, const char* name, dev_t devic
         (void)::close(fd);
         return -ENOMEM;
     }
-    return fd;
+    return 0;
 }
 
 FileTable::Found FileTable::find(int fd) {

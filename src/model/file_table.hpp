@@ -28,6 +28,8 @@ public:
 
     // A new descriptor for the file, or a negative errno. `name` is what /proc/self/fd shows.
     int install(std::shared_ptr<File> file, const char* name, dev_t device) IOMMUFD_EXCLUDES(mutex_);
+    // The same for a descriptor that there is already, and that no other file has; it is closed on an error.
+    int adopt(int fd, std::shared_ptr<File> file, dev_t device = 0) IOMMUFD_EXCLUDES(mutex_);
     // Empty where the descriptor isn't the model's.
     Found find(int fd) IOMMUFD_EXCLUDES(mutex_);
     // Whether the process has such a descriptor at all.

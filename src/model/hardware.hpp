@@ -10,6 +10,8 @@
 #include "iommufd/model/machine.hpp"
 #include "model/accountant.hpp"
 #include "model/backing_file.hpp"
+#include "model/mappings.hpp"
+#include "model/pages.hpp"
 #include "sys/mutex.hpp"
 
 namespace iommufd::inline v0_1::model {
@@ -64,8 +66,12 @@ struct Hardware {
     Iommu iommu;
     Accountant accountant;
     bool sys_resource;
+    bool sys_rawio;
+    bool mock;
     BackingFiles backing_files = {};
     BlockedLog blocked = {};
+    PinRegistry pins = {};
+    Mappings mappings = {};
 };
 
 }  // namespace iommufd::inline v0_1::model

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <iterator>
 #include <limits>
 #include <new>
 #include <utility>
@@ -106,12 +107,11 @@ int IoPagetable::pieces(std::uint64_t iova, std::uint64_t length, std::vector<Pi
     if (length == 0) return -EINVAL;
     const std::uint64_t last = iova + length - 1;
     if (last < iova) return -EOVERFLOW;
-    for (auto area = areas_.lower_bound(iova);; ++area) {
-        if (area == areas_.end() || area->second.first > iova || !area->second.pages) return -ENOENT;
-        const std::uint64_t end = std::min(last, area->second.last);
-        found.push_back({.pages = area->second.pages,
-                         .first_byte = area->second.first_byte + (iova - area->second.first),
-                         .length = end - iova + 1});
+    for (;;) {
+        const Area* const area = area_at(iova);
+        if (area == nullptr) return -ENOENT;
+        const std::uint64_t end = std::min(last, area->last);
+        found.push_back({.pages = area->pages, .first_byte = area->byte_at(iova), .length = end - iova + 1});
         if (end == last) return 0;
         iova = end + 1;
     }
@@ -121,8 +121,10 @@ int IoPagetable::unmap(std::uint64_t first, std::uint64_t last, std::uint64_t& u
     for (auto found = areas_.lower_bound(first); found != areas_.end();) {
         Area& area = found->second;
         if (area.first > last) break;
-        if (!area.pages) return -EBUSY;
+        if (!area.pages || area.locks != 0) return -EBUSY;
         if (area.first < first || area.last > last) return -ENOENT;
+        if (area.accesses != 0)
+            for (IovaUser* const user : users_) user->let_go(area.first, area.last);
         unfill(area, *area.pages);
         unmapped += area.length();
         found = areas_.erase(found);
@@ -130,82 +132,49 @@ int IoPagetable::unmap(std::uint64_t first, std::uint64_t last, std::uint64_t& u
     return 0;
 }
 
-int IoPagetable::add_domain(std::shared_ptr<Domain> domain) {
+int IoPagetable::cut_after(std::uint64_t iova, bool& cut) {
+    cut = false;
+    const auto found = areas_.lower_bound(iova);
+    if (found == areas_.end() || found->second.first > iova) return 0;
+    Area& area = found->second;
+    // Linux looks at the area's first byte where its last is meant: it isn't cut after that one either.
+    if (iova == area.first || iova == area.last) return 0;
+    if (!area.pages) return -EBUSY;
+    if (area.pages->is_dma_buffer()) return -EOPNOTSUPP;
+    if (((iova + 1) | area.byte_at(iova + 1)) % alignment_ != 0) return -EINVAL;
+    if (area.accesses != 0 || (has_domains() && large_pages_)) return -EINVAL;
+
+    Area left = area;
+    left.last = iova;
+    if (has_domains())
+        if (const int rc = area.pages->split(area.first_byte, area.length(), left.length()); rc < 0)
+            return rc;
     try {
-        domains_.reserve(domains_.size() + 1);
+        areas_.emplace(left.last, left);
     } catch (const std::bad_alloc&) {
+        if (has_domains()) area.pages->join(area.first_byte, area.length(), left.length());
         return -ENOMEM;
     }
-    const std::uint64_t alignment = std::max(user::kPage, alignment_);
-    if (alignment != alignment_)
-        if (const int rc = check_alignment(alignment); rc < 0) return rc;
-    if (domain->last() != kEnd)
-        if (const int rc = reserve_range({.first = domain->last() + 1, .last = kEnd}, domain.get()); rc < 0)
-            return rc;
-
-    const bool first_domain = domains_.empty();
-    auto area = areas_.begin();
-    int rc = 0;
-    for (; area != areas_.end(); ++area) {
-        Pages& pages = *area->second.pages;
-        const std::uint64_t byte = area->second.first_byte;
-        const std::uint64_t length = area->second.length();
-        if (first_domain && !pages.held(byte, length)) rc = pages.populate(byte, length);
-        if (rc == 0 && first_domain) rc = pages.hold(byte, length);
-        if (rc < 0) break;
-        rc = map_into(*domain, area->second, pages);
-        if (rc == 0) continue;
-        if (first_domain) pages.drop(byte, length);
-        break;
-    }
-    if (rc == 0) {
-        domains_.push_back(std::move(domain));
-        alignment_ = alignment;
-        return 0;
-    }
-    while (area != areas_.begin()) {
-        --area;
-        domain->unmap(area->second.first, area->second.length());
-        if (first_domain) area->second.pages->drop(area->second.first_byte, area->second.length());
-    }
-    release_ranges(domain.get());
-    return rc;
-}
-
-void IoPagetable::remove_domain(const Domain* domain) {
-    const auto found = std::ranges::find(domains_, domain, [](const auto& entry) { return entry.get(); });
-    const std::shared_ptr<Domain> removed = std::move(*found);
-    domains_.erase(found);
-    for (auto& [last, area] : areas_) {
-        removed->unmap(area.first, area.length());
-        if (domains_.empty()) area.pages->drop(area.first_byte, area.length());
-    }
-    release_ranges(domain);
-    recompute_alignment();
-}
-
-int IoPagetable::fill(const Area& area, const std::shared_ptr<Pages>& pages) {
-    if (domains_.empty()) return 0;
-    if (const int rc = pages->hold(area.first_byte, area.length()); rc < 0) return rc;
-    for (auto domain = domains_.begin(); domain != domains_.end(); ++domain) {
-        const int rc = map_into(**domain, area, *pages);
-        if (rc == 0) continue;
-        while (domain != domains_.begin()) (*--domain)->unmap(area.first, area.length());
-        pages->drop(area.first_byte, area.length());
-        return rc;
-    }
+    area.first = iova + 1;
+    area.first_byte += left.length();
+    cut = true;
     return 0;
 }
 
-void IoPagetable::unfill(const Area& area, Pages& pages) {
-    if (domains_.empty()) return;
-    for (const auto& domain : domains_) domain->unmap(area.first, area.length());
-    pages.drop(area.first_byte, area.length());
+void IoPagetable::join_after(std::uint64_t iova) noexcept {
+    const auto left = areas_.find(iova);
+    Area& area = std::next(left)->second;
+    const std::uint64_t length = left->second.length();
+    area.first = left->second.first;
+    area.first_byte = left->second.first_byte;
+    areas_.erase(left);
+    if (has_domains()) area.pages->join(area.first_byte, area.length(), length);
 }
 
-int IoPagetable::map_into(Domain& domain, const Area& area, const Pages& pages) const {
-    return domain.map(area.first, area.length(), pages.memory(area.first_byte), area.permissions,
-                      large_pages_);
+const Area* IoPagetable::area_at(std::uint64_t iova) const {
+    const auto found = areas_.lower_bound(iova);
+    if (found == areas_.end() || found->second.first > iova || !found->second.pages) return nullptr;
+    return &found->second;
 }
 
 int IoPagetable::check_alignment(std::uint64_t alignment) const {
@@ -216,21 +185,33 @@ int IoPagetable::check_alignment(std::uint64_t alignment) const {
     return aligned ? 0 : -EADDRINUSE;
 }
 
-void IoPagetable::recompute_alignment() { alignment_ = domains_.empty() && large_pages_ ? 1 : user::kPage; }
+std::uint64_t IoPagetable::wanted_alignment() const noexcept {
+    std::uint64_t alignment = large_pages_ ? 1 : user::kPage;
+    for (const auto& domain : domains_) alignment = std::max(alignment, domain->geometry().smallest_page());
+    for (const IovaUser* const user : users_) alignment = std::max(alignment, user->alignment());
+    return alignment;
+}
+
+int IoPagetable::recompute_alignment() {
+    const std::uint64_t wanted = wanted_alignment();
+    if (wanted > alignment_)
+        if (const int rc = check_alignment(wanted); rc < 0) return rc;
+    alignment_ = wanted;
+    return 0;
+}
 
 int IoPagetable::disable_large_pages() {
     if (!large_pages_) return 0;
     if (!domains_.empty() && !areas_.empty()) return -EINVAL;
-    if (alignment_ < user::kPage)
-        if (const int rc = check_alignment(user::kPage); rc < 0) return rc;
     large_pages_ = false;
-    recompute_alignment();
-    return 0;
+    const int rc = recompute_alignment();
+    if (rc < 0) large_pages_ = true;
+    return rc;
 }
 
 void IoPagetable::enable_large_pages() {
     large_pages_ = true;
-    recompute_alignment();
+    (void)recompute_alignment();  // it only becomes smaller
 }
 
 int IoPagetable::reserve_range(IovaRange range, const void* owner) {

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstddef>
+#include <limits>
 
 #include "model/context.hpp"
 
@@ -66,6 +67,21 @@ int Context::ioas_change_process(uapi::IoasChangeProcess& command, const Call&) 
         }
     }
     return 0;  // the caller is the process that all pins count for already
+}
+
+// No device here is without an IOMMU, so no area can be backed by one.
+int Context::ioas_noiommu_get_pa(uapi::IoasNoiommuGetPa& command, const Call&) {
+    if (!hardware_.sys_rawio) return -EPERM;
+    if (command.flags != 0 || command.reserved != 0) return -EOPNOTSUPP;
+    if (command.length == 0) return -EINVAL;
+    if (command.iova == std::numeric_limits<std::uint64_t>::max()) return -EOVERFLOW;
+    const sys::Lock lock(mutex_);
+    const Ioas* const ioas = objects_.find<Ioas>(command.ioas_id);
+    if (ioas == nullptr) return -ENOENT;
+    const auto area = ioas->iopt.areas().lower_bound(command.iova);
+    if (area == ioas->iopt.areas().end() || area->second.first > command.iova || !area->second.pages)
+        return -ENOENT;
+    return area->second.pages->revoked() ? -EINVAL : -EOPNOTSUPP;
 }
 
 int Context::option(uapi::Option& command, const Call& call) {

@@ -25,6 +25,8 @@ public:
     bool overlaps(std::uint64_t first, std::uint64_t last) const;
     // A range that nothing overlaps.
     void add(const Entry& entry) { entries_.emplace(entry.last, entry); }
+    // What nothing overlaps; it can't fail.
+    void merge(Iotlb& added) noexcept { entries_.merge(added.entries_); }
     // All entries that overlap, as a whole.
     void remove(std::uint64_t first, std::uint64_t last);
     void clear() { entries_.clear(); }

@@ -19,6 +19,9 @@ namespace iommufd::inline v0_1::model {
 
 struct Machine::State {
     explicit State(const Description& description);
+    ~State() { hardware.mappings.clear(); }
+    State(const State&) = delete;
+    State& operator=(const State&) = delete;
 
     int open_iommufd(std::shared_ptr<File>& file) IOMMUFD_EXCLUDES(mutex);
     void add(const DeviceDescription& description);
@@ -41,8 +44,10 @@ struct Machine::State {
 Machine::State::State(const Description& description)
     : hardware{.iommu = Iommu::with(description.iova_ranges),
                .accountant = Accountant(description.memlock),
-               .sys_resource = description.sys_resource},
-      kernel(tree, files) {
+               .sys_resource = description.sys_resource,
+               .sys_rawio = description.sys_rawio,
+               .mock = description.mock},
+      kernel(tree, files, hardware.mappings) {
     sysfs::add_machine(tree, [this](std::shared_ptr<File>& file) { return open_iommufd(file); });
     for (DeviceDescription device : description.devices) {
         if (device.name.empty()) device.name = free_name(device.kind);
@@ -67,7 +72,7 @@ std::string Machine::State::free_name(DeviceKind kind) const {
 }
 
 int Machine::State::open_iommufd(std::shared_ptr<File>& file) {
-    const auto context = std::make_shared<Context>(hardware);
+    const auto context = std::make_shared<Context>(hardware, files);
     file = std::make_shared<IommufdFile>(context);
     const sys::Lock lock(mutex);
     std::erase_if(contexts, [](const auto& entry) { return entry.expired(); });

@@ -99,12 +99,16 @@ int ModelKernel::mmap(void** address, std::size_t length, int protection, int fl
                       std::uint64_t offset) {
     return guarded([&] {
         const FileTable::Found found = (flags & MAP_ANONYMOUS) != 0 ? FileTable::Found{} : files_.find(fd);
-        return found ? found.file->mmap(length, protection, flags, offset)
+        return found ? found.file->mmap(address, length, protection, flags, offset)
                      : host_.mmap(address, length, protection, flags, fd, offset);
     });
 }
 
-int ModelKernel::munmap(void* address, std::size_t length) { return host_.munmap(address, length); }
+int ModelKernel::munmap(void* address, std::size_t length) {
+    const int rc = host_.munmap(address, length);
+    if (rc == 0) mappings_.remove(user::address(address), length);
+    return rc;
+}
 
 // A descriptor of the model stands on a memfd, which is always ready, as Linux's of these files are.
 int ModelKernel::poll(std::span<pollfd> descriptors, int timeout_ms) {
@@ -112,15 +116,17 @@ int ModelKernel::poll(std::span<pollfd> descriptors, int timeout_ms) {
 }
 
 int ModelKernel::fstat(int fd, sys::FileStatus& status) {
-    const int rc = host_.fstat(fd, status);
-    if (rc < 0) return rc;
-    if (const FileTable::Found found = files_.find(fd))
-        status = {.mode = S_IFCHR | 0600,
-                  .device = found.device,
-                  .container = status.container,
-                  .inode = status.inode,
-                  .size = 0};
-    return 0;
+    return guarded([&] {
+        const int rc = host_.fstat(fd, status);
+        if (rc < 0) return rc;
+        if (const FileTable::Found found = files_.find(fd))
+            status = {.mode = S_IFCHR | 0600,
+                      .device = found.device,
+                      .container = status.container,
+                      .inode = status.inode,
+                      .size = 0};
+        return 0;
+    });
 }
 
 int ModelKernel::stat(const char* path, sys::FileStatus& status) {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "model/file_table.hpp"
+#include "model/mappings.hpp"
 #include "model/tree.hpp"
 #include "sys/kernel.hpp"
 
@@ -11,7 +12,8 @@ namespace iommufd::inline v0_1::model {
 
 class ModelKernel final : public sys::Kernel {
 public:
-    ModelKernel(const Tree& tree, FileTable& files) : tree_(tree), files_(files) {}
+    ModelKernel(const Tree& tree, FileTable& files, Mappings& mappings)
+        : tree_(tree), files_(files), mappings_(mappings) {}
 
     int open(const char* path, int flags) override;
     int dup(int fd) override;
@@ -38,6 +40,7 @@ private:
 
     const Tree& tree_;
     FileTable& files_;
+    Mappings& mappings_;
     sys::Kernel& host_ = sys::host_kernel();
 };
 

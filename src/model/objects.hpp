@@ -1,92 +1,80 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //
-// The objects of a context, and the table of their ids: small numbers from 1, the lowest free one first.
+// The objects of a context, and who uses whom.
 //
-//     Ioas <--(users)-- Hwpt <--(users)-- BoundDevice
+//     Ioas <-- PagingHwpt <-- NestedHwpt <-- BoundDevice <-- MockObject
+//      ^         ^    ^                           |
+//      |         |    +--- Viommu <-- Vdevice ----+        FaultQueue <-- Hwpt, its descriptor
+//      |         |           ^ ^                           VeventQueue <-- its descriptor
+//      |         |           | +-- VeventQueue
+//      +-- AccessObject <-- HwQueue                        (an access: <-- its descriptor)
 //
 // Guarded by the lock of the context.
 #pragma once
 
-#include <algorithm>
+#include <array>
 #include <cstdint>
 #include <map>
 #include <memory>
 #include <vector>
 
-#include "model/dma_port.hpp"
 #include "model/domain.hpp"
+#include "model/endpoint.hpp"
 #include "model/io_pagetable.hpp"
+#include "model/object_table.hpp"
 
 namespace iommufd::inline v0_1::model {
 
-struct Object {
-    Object() = default;
-    Object(const Object&) = delete;
-    Object& operator=(const Object&) = delete;
-    virtual ~Object() = default;
-
-    std::uint32_t id = 0;
-    unsigned users = 1;  // the table is one
-};
-
-struct Hwpt;
+struct FaultQueue;
+struct HwQueue;
+struct PagingHwpt;
+struct Vdevice;
+struct Viommu;
 
 struct Ioas final : Object {
     IoPagetable iopt;
-    std::vector<Hwpt*> hwpts;  // in the order in which they came
+    std::vector<PagingHwpt*> hwpts;  // in the order in which they came
 };
 
-// A hardware page table: a domain that follows an IOAS.
-struct Hwpt final : Object {
+// A hardware page table.
+struct Hwpt : Object {
+    const void* iommu = nullptr;
+    FaultQueue* faults = nullptr;   // where what isn't mapped is reported
+    bool pasid_compatible = false;  // may be attached to a PASID, or beside one
+
+    // Itself, or what it is nested in.
+    virtual PagingHwpt& paging() = 0;
+};
+
+// A domain that follows an IOAS.
+struct PagingHwpt final : Hwpt {
     Ioas* ioas = nullptr;
     std::shared_ptr<Domain> domain;
     bool automatic = false;  // made by an attach, gone with the last detach
+    bool nest_parent = false;
+
+    PagingHwpt& paging() override { return *this; }
 };
 
+// A guest's page table on top of one.
+struct NestedHwpt final : Hwpt {
+    PagingHwpt* parent = nullptr;
+    Viommu* viommu = nullptr;  // instead of the parent it is what is used
+    std::array<std::uint32_t, 4> iotlb = {};
+
+    PagingHwpt& paging() override { return *parent; }
+};
+
+// Every attachment is a user of the device, as is the driver.
 struct BoundDevice final : Object {
-    DmaPort* port = nullptr;
-    Hwpt* hwpt = nullptr;  // while attached
-};
+    Endpoint* endpoint = nullptr;
+    std::map<std::uint32_t, Hwpt*> attached;  // by PASID; kNoPasid: the device itself
+    Vdevice* vdevice = nullptr;
 
-class ObjectTable {
-public:
-    // Takes an id; the object is found from now on.
-    template <class T>
-    T& add(std::unique_ptr<T> object) {
-        std::uint32_t id = first_free_;
-        for (auto taken = objects_.lower_bound(id); taken != objects_.end() && taken->first == id; ++taken)
-            ++id;
-        object->id = id;
-        T& added = *object;
-        objects_[id] = std::move(object);
-        first_free_ = id + 1;
-        return added;
+    Hwpt* attached_at(std::uint32_t pasid) const {
+        const auto found = attached.find(pasid);
+        return found == attached.end() ? nullptr : found->second;
     }
-
-    void remove(Object& object) noexcept {
-        const std::uint32_t id = object.id;
-        first_free_ = std::min(first_free_, id);
-        objects_.erase(id);
-    }
-
-    Object* find(std::uint32_t id) const {
-        const auto found = objects_.find(id);
-        return found == objects_.end() ? nullptr : found->second.get();
-    }
-    // Null, too, where the id names another kind of object.
-    template <class T>
-    T* find(std::uint32_t id) const {
-        return dynamic_cast<T*>(find(id));
-    }
-
-    bool empty() const noexcept { return objects_.empty(); }
-    std::size_t size() const noexcept { return objects_.size(); }
-    auto begin() const { return objects_.begin(); }
-    auto end() const { return objects_.end(); }
-
-private:
-    std::map<std::uint32_t, std::unique_ptr<Object>> objects_;
-    std::uint32_t first_free_ = 1;  // no id below it is free
 };
 
 }  // namespace iommufd::inline v0_1::model

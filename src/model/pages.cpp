@@ -7,8 +7,12 @@
 #include <new>
 #include <utility>
 
+#include "model/domain.hpp"
+
 namespace iommufd::inline v0_1::model {
 namespace {
+
+constexpr std::uint64_t kMostBufferPages = std::numeric_limits<std::uint32_t>::max();
 
 int check_length(std::uint64_t length) {
     return length == 0 || length > std::numeric_limits<std::uint64_t>::max() - user::kPage ? -EINVAL : 0;
@@ -17,7 +21,11 @@ int check_length(std::uint64_t length) {
 }  // namespace
 
 Pages::Pages(std::uint64_t start, bool writable, Charge charge)
-    : start_(start), writable_(writable), charge_(charge) {}
+    : start_(start), writable_(writable), charge_(charge) {
+    charge_.registry->add(*this);
+}
+
+Pages::~Pages() { charge_.registry->remove(*this); }
 
 int Pages::of_user(user::Address start, std::uint64_t length, bool writable, Charge charge,
                    std::shared_ptr<Pages>& pages) {
@@ -35,47 +43,148 @@ int Pages::of_file(std::shared_ptr<BackingFile> file, std::uint64_t start, std::
     return 0;
 }
 
-Pages::Slice Pages::slice(std::uint64_t byte, std::uint64_t length) {
+int Pages::of_dma_buffer(std::shared_ptr<DmaBuffer> buffer, std::uint64_t start, std::uint64_t length,
+                         bool writable, Charge charge, std::shared_ptr<Pages>& pages) {
+    if (buffer->size() <= start + length - 1 || length / user::kPage >= kMostBufferPages) return -EINVAL;
+    if (const int rc = check_length(length); rc < 0) return rc;
+    if (buffer->revoked()) return -ENODEV;
+    pages.reset(new Pages(start, writable, charge));
+    pages->buffer_ = std::move(buffer);
+    return 0;
+}
+
+user::Address Pages::memory(std::uint64_t byte) const {
+    if (file_) return file_->address(hint(byte));
+    return buffer_ ? buffer_->address() + hint(byte) : hint(byte);
+}
+
+std::uint64_t Pages::contiguity() const noexcept {
+    if (buffer_) return kAnyLeaf;
+    return file_ ? file_->page_size() : user::kPage;
+}
+
+Pages::Slice Pages::slice(std::uint64_t byte, std::uint64_t length) noexcept {
     return {.first = byte / user::kPage, .last = (byte + length - 1) / user::kPage};
 }
 
-std::uint64_t Pages::not_held(Slice wanted) const {
-    std::uint64_t missing = 0;
-    std::uint64_t next = wanted.first;  // the first page that isn't looked at yet
+void Pages::insert(Slice held) noexcept {
+    slices_.insert(std::ranges::upper_bound(slices_, held.first, {}, &Slice::first), held);
+}
+
+void Pages::erase(Slice held) noexcept { slices_.erase(std::ranges::find(slices_, held)); }
+
+std::optional<Pages::Slice> Pages::first_not_held(Slice wanted) const noexcept {
     for (const Slice& other : slices_) {
-        if (other.first > wanted.last) break;
-        if (other.first > next) missing += other.first - next;
-        next = std::max(next, other.last + 1);
+        if (other.first > wanted.first)
+            return Slice{.first = wanted.first, .last = std::min(wanted.last, other.first - 1)};
+        if (other.last >= wanted.last) return {};
+        wanted.first = std::max(wanted.first, other.last + 1);
     }
-    return missing + (next <= wanted.last ? wanted.last + 1 - next : 0);
+    return wanted;
+}
+
+std::uint64_t Pages::count_not_held(Slice wanted) const noexcept {
+    std::uint64_t pages = 0;
+    while (const std::optional<Slice> missing = first_not_held(wanted)) {
+        pages += missing->last - missing->first + 1;
+        if (missing->last == wanted.last) break;
+        wanted.first = missing->last + 1;
+    }
+    return pages;
 }
 
 bool Pages::held(std::uint64_t byte, std::uint64_t length) const {
-    return not_held(slice(byte, length)) == 0;
+    const sys::Lock lock(mutex_);
+    return buffer_ || !first_not_held(slice(byte, length));
 }
 
 int Pages::populate(std::uint64_t byte, std::uint64_t length) const {
-    if (!file_) return user::populate(hint(byte), length, writable_);
-    const Slice pages = slice(byte, length);
-    return file_->populate(hint(pages.first * user::kPage), (pages.last + 1 - pages.first) * user::kPage);
+    if (buffer_) return 0;
+    Slice rest = slice(byte, length);
+    for (;;) {
+        std::optional<Slice> missing;
+        {
+            const sys::Lock lock(mutex_);
+            missing = first_not_held(rest);
+        }
+        if (!missing) return 0;
+        const std::uint64_t start = hint(missing->first * user::kPage);
+        const std::uint64_t size = (missing->last - missing->first + 1) * user::kPage;
+        const int rc = file_ ? file_->populate(start, size) : user::populate(start, size, writable_);
+        if (rc < 0 || missing->last == rest.last) return rc;
+        rest.first = missing->last + 1;
+    }
 }
 
 int Pages::hold(std::uint64_t byte, std::uint64_t length) {
+    if (buffer_) return 0;
     const Slice wanted = slice(byte, length);
+    const sys::Lock lock(mutex_);
     try {
         slices_.reserve(slices_.size() + 1);
     } catch (const std::bad_alloc&) {
         return -ENOMEM;
     }
-    if (const int rc = charge_.accountant->charge(charge_.mode, not_held(wanted)); rc < 0) return rc;
-    slices_.insert(std::ranges::upper_bound(slices_, wanted.first, {}, &Slice::first), wanted);
+    if (const int rc = charge_.accountant->charge(charge_.mode, count_not_held(wanted)); rc < 0) return rc;
+    insert(wanted);
     return 0;
 }
 
-void Pages::drop(std::uint64_t byte, std::uint64_t length) {
+void Pages::drop(std::uint64_t byte, std::uint64_t length) noexcept {
+    if (buffer_) return;
     const Slice dropped = slice(byte, length);
-    slices_.erase(std::ranges::find(slices_, dropped));
-    charge_.accountant->uncharge(charge_.mode, not_held(dropped));
+    const sys::Lock lock(mutex_);
+    erase(dropped);
+    charge_.accountant->uncharge(charge_.mode, count_not_held(dropped));
+}
+
+int Pages::split(std::uint64_t byte, std::uint64_t length, std::uint64_t left) {
+    const sys::Lock lock(mutex_);
+    try {
+        slices_.reserve(slices_.size() + 1);
+    } catch (const std::bad_alloc&) {
+        return -ENOMEM;
+    }
+    erase(slice(byte, length));
+    insert(slice(byte, left));
+    insert(slice(byte + left, length - left));
+    return 0;
+}
+
+void Pages::join(std::uint64_t byte, std::uint64_t length, std::uint64_t left) noexcept {
+    const sys::Lock lock(mutex_);
+    erase(slice(byte, left));
+    erase(slice(byte + left, length - left));
+    insert(slice(byte, length));
+}
+
+void Pages::each_pinned(const std::function<void(user::Address)>& visit) const {
+    const sys::Lock lock(mutex_);
+    std::uint64_t next = 0;
+    for (const Slice& slice : slices_) {
+        for (std::uint64_t page = std::max(next, slice.first); page <= slice.last; ++page)
+            visit(memory(page * user::kPage));
+        next = std::max(next, slice.last + 1);
+    }
+}
+
+void PinRegistry::add(const Pages& pages) {
+    const sys::Lock lock(mutex_);
+    all_.push_back(&pages);
+}
+
+void PinRegistry::remove(const Pages& pages) noexcept {
+    const sys::Lock lock(mutex_);
+    // The latest is the likeliest.
+    const auto found = std::ranges::find(all_.rbegin(), all_.rend(), &pages);
+    if (found == all_.rend()) return;
+    *found = all_.back();
+    all_.pop_back();
+}
+
+void PinRegistry::each_pinned(const std::function<void(user::Address)>& visit) const {
+    const sys::Lock lock(mutex_);
+    for (const Pages* const pages : all_) pages->each_pinned(visit);
 }
 
 }  // namespace iommufd::inline v0_1::model

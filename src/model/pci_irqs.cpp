@@ -141,12 +141,13 @@ int PciIrqs::set_line_mask(const Data& data, bool masked) {
         if (masked) return -ENOTTY;
         EventFd unmask;
         if (const int rc = data.take(0, unmask); rc < 0) return rc;
-        worker_.forget(std::exchange(unmask_, 0));
+        Worker::Watch watch = 0;
         if (unmask)
-            unmask_ = worker_.watch(std::move(unmask), [this] {
+            watch = worker_.watch(std::move(unmask), [this] {
                 const sys::Lock lock(mutex_);
                 set_masked(false);
             });
+        worker_.forget(std::exchange(unmask_, watch));
         return 0;
     }
     if (data.chosen(0)) set_masked(masked);

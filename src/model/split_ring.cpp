@@ -43,8 +43,13 @@ SplitRing::Next SplitRing::take(const IotlbPort& port, Chain& chain) {
     std::uint16_t index = 0;
     if (port.get(available + kElements + std::uint64_t{next_available % size} * sizeof index, index) < 0)
         return Next::broken;
-    ++next_available;
     chain = {.head = index, .readable = {}, .writable = {}};
+    const Next next = follow(port, index, chain);
+    ++next_available;
+    return next;
+}
+
+SplitRing::Next SplitRing::follow(const IotlbPort& port, std::uint16_t index, Chain& chain) const {
     for (std::uint32_t count = 0;; ++count) {
         Descriptor descriptor{};
         if (count == size || index >= size) return Next::broken;

@@ -36,6 +36,9 @@ public:
     // Gives a chain back with that many bytes written; false where the ring is out of reach.
     bool give_back(const IotlbPort& port, std::uint16_t head, std::uint32_t written);
     bool wants_interrupt(const IotlbPort& port) const;
+
+private:
+    Next follow(const IotlbPort& port, std::uint16_t index, Chain& chain) const;
 };
 
 }  // namespace iommufd::inline v0_1::model

@@ -181,12 +181,12 @@ int VdpaDevice::set_config_call(user::Address argument) {
 
 int VdpaDevice::suspend(bool on) {
     if (!driver_ok()) return 0;
-    suspended_ = on;
     if (!on && pending_kick_) {
-        pending_kick_ = false;
         while (serve_available()) {
         }
+        pending_kick_ = false;
     }
+    suspended_ = on;
     return 0;
 }
 

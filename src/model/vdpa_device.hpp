@@ -74,9 +74,9 @@ private:
 
     // vdpa_iotlb.cpp: its memory
     int handle(std::uint32_t asid, const uapi::vhost::IotlbMsg& message) IOMMUFD_REQUIRES(mutex_);
+    int change_table(const uapi::vhost::IotlbMsg& message) IOMMUFD_REQUIRES(mutex_);
     int update(const uapi::vhost::IotlbMsg& message) IOMMUFD_REQUIRES(mutex_);
-    int add_pieces(const uapi::vhost::IotlbMsg& message) IOMMUFD_REQUIRES(mutex_);
-    int tell_device() IOMMUFD_REQUIRES(mutex_);
+    static int pieces_of(const uapi::vhost::IotlbMsg& message, Iotlb& added);
 
     const std::string name_;
     const bool offers_persist_;

@@ -33,34 +33,41 @@ ssize_t VdpaDevice::write(user::Address address, std::size_t length) {
 int VdpaDevice::handle(std::uint32_t asid, const IotlbMsg& message) {
     if (!owned_) return -EPERM;
     if (asid != 0) return -EINVAL;
-    if (message.type == kIotlbUpdate || message.type == kIotlbBatchBegin) has_address_space_ = true;
-    if (!has_address_space_) return -EINVAL;
+    const bool makes_address_space = message.type == kIotlbUpdate || message.type == kIotlbBatchBegin;
+    if (!has_address_space_ && !makes_address_space) return -EINVAL;
+    try {
+        const int rc = change_table(message);
+        has_address_space_ = true;
+        return rc;
+    } catch (const std::bad_alloc&) {
+        return -ENOMEM;
+    }
+}
+
+// Throws where there is no memory, with nothing changed.
+int VdpaDevice::change_table(const IotlbMsg& message) {
     switch (message.type) {
         case kIotlbUpdate:
             return update(message);
-        case kIotlbInvalidate:
+        case kIotlbInvalidate: {
+            Iotlb changed;
+            if (!in_batch_) {
+                changed = table_;
+                changed.remove(message.iova, message.iova + message.size - 1);
+            }
             table_.remove(message.iova, message.iova + message.size - 1);
-            (void)tell_device();
+            if (!in_batch_) port_.iotlb() = std::move(changed);
             return 0;
+        }
         case kIotlbBatchBegin:
             in_batch_ = true;
             return 0;
         case kIotlbBatchEnd:
-            if (std::exchange(in_batch_, false)) (void)tell_device();  // Linux does not look either
+            if (in_batch_) port_.iotlb() = Iotlb(table_);
+            in_batch_ = false;
             return 0;
         default:
             return -EINVAL;
-    }
-}
-
-int VdpaDevice::tell_device() {
-    if (in_batch_) return 0;
-    try {
-        port_.iotlb() = Iotlb(table_);
-        return 0;
-    } catch (const std::bad_alloc&) {
-        port_.iotlb().clear();
-        return -ENOMEM;
     }
 }
 
@@ -68,38 +75,37 @@ int VdpaDevice::update(const IotlbMsg& message) {
     const std::uint64_t last = message.iova + message.size - 1;
     if (last < message.iova) return -EINVAL;
     if (table_.overlaps(message.iova, last)) return -EEXIST;
-    int rc = 0;
-    try {
-        rc = add_pieces(message);
-    } catch (const std::bad_alloc&) {
-        rc = -ENOMEM;
+    Iotlb added;
+    if (const int rc = pieces_of(message, added); rc < 0) {
+        // Linux has told the device of the first pieces, and tells it of their end.
+        if (!in_batch_) port_.iotlb() = Iotlb(table_);
+        return rc;
     }
-    if (rc < 0) {
-        table_.remove(message.iova, last);
-        (void)tell_device();
+    if (added.size() != 0 && !in_batch_) {
+        Iotlb changed(table_);
+        Iotlb more(added);
+        changed.merge(more);
+        port_.iotlb() = std::move(changed);
     }
-    return rc;
+    table_.merge(added);
+    return 0;
 }
 
 // Piece by piece of the program's memory. What is private is passed over, and nobody is told.
-int VdpaDevice::add_pieces(const IotlbMsg& message) {
+int VdpaDevice::pieces_of(const IotlbMsg& message, Iotlb& added) {
     std::uint64_t done = 0;
-    bool added = false;
     for (const user::Piece& piece : user::pieces_from(message.uaddr)) {
         if (done == message.size) break;
         const user::Address start = message.uaddr + done;
         const std::uint64_t length = std::min(message.size - done - 1, piece.last - start) + 1;
-        if (piece.shared) {
-            table_.add({.first = message.iova + done,
-                        .last = message.iova + done + length - 1,
-                        .memory = start,
-                        .permissions = message.perm});
-            added = true;
-        }
+        if (piece.shared)
+            added.add({.first = message.iova + done,
+                       .last = message.iova + done + length - 1,
+                       .memory = start,
+                       .permissions = message.perm});
         done += length;
     }
-    if (done < message.size) return -EINVAL;  // the address space ends before
-    return added ? tell_device() : 0;
+    return done < message.size ? -EINVAL : 0;  // the address space ends before
 }
 
 }  // namespace iommufd::inline v0_1::model

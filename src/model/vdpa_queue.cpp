@@ -107,8 +107,9 @@ int VdpaDevice::set_queue_base(user::Address argument) {
 int VdpaDevice::set_queue_kick(user::Address argument) {
     EventFd taken;
     if (const int rc = take_file(argument, taken); rc < 0) return rc;
-    worker_.forget(std::exchange(queue_.kick, 0));
-    if (taken) queue_.kick = worker_.watch(std::move(taken), [this] { kicked(); });
+    Worker::Watch watch = 0;
+    if (taken) watch = worker_.watch(std::move(taken), [this] { kicked(); });
+    worker_.forget(std::exchange(queue_.kick, watch));
     return 0;
 }
 

@@ -29,6 +29,17 @@ int get_header(T& value, user::Address argument, std::size_t size) {
     return value.argsz < size ? -EINVAL : 0;
 }
 
+// The PASID of an attach or a detach, if its flags say that it has one.
+template <class T>
+int get_pasid(T& command, user::Address argument, std::uint32_t& pasid) {
+    if ((command.flags & ~kAttachPasid) != 0) return -EINVAL;
+    if ((command.flags & kAttachPasid) == 0) return 0;
+    if (command.argsz < sizeof command) return -EINVAL;
+    if (user::get(command, argument) < 0) return -EFAULT;
+    pasid = command.pasid;
+    return 0;
+}
+
 }  // namespace
 
 bool VfioDevice::bound() const {
@@ -63,7 +74,7 @@ int VfioDevice::bind(const void* owner, user::Address argument) {
     if (iommufd == nullptr) return found || files_.is_open(command.iommufd) ? -EBADFD : -EBADF;
     if (owner_ != nullptr) return -EINVAL;
     std::uint32_t id = 0;
-    if (const int rc = iommufd->context()->bind(dma_, id); rc < 0) return rc;
+    if (const int rc = iommufd->context()->bind(endpoint_, id); rc < 0) return rc;
     if (user::put(argument + offsetof(DeviceBindIommufd, out_devid), id) < 0) {
         iommufd->context()->unbind(id);
         return -EFAULT;
@@ -89,21 +100,20 @@ void VfioDevice::release(const void* owner) {
 int VfioDevice::attach(user::Address argument) {
     DeviceAttachIommufdPt command{};
     if (const int rc = get_header(command, argument, kAttachSize); rc < 0) return rc;
-    if ((command.flags & ~kAttachPasid) != 0) return -EINVAL;
-    // An automatic hwpt takes no PASID, and no other kind can be made here.
-    if ((command.flags & kAttachPasid) != 0) return -EINVAL;
-    if (const int rc = context_->attach(device_id_, command.pt_id); rc < 0) return rc;
+    std::uint32_t pasid = kNoPasid;
+    if (const int rc = get_pasid(command, argument, pasid); rc < 0) return rc;
+    if (const int rc = context_->attach(device_id_, pasid, command.pt_id); rc < 0) return rc;
     if (user::put(argument + offsetof(DeviceAttachIommufdPt, pt_id), command.pt_id) == 0) return 0;
-    context_->detach(device_id_);
+    context_->detach(device_id_, kNoPasid);  // even where a PASID was attached
     return -EFAULT;
 }
 
 int VfioDevice::detach(user::Address argument) {
     DeviceDetachIommufdPt command{};
     if (const int rc = get_header(command, argument, kDetachSize); rc < 0) return rc;
-    if ((command.flags & ~kAttachPasid) != 0) return -EINVAL;
-    if ((command.flags & kAttachPasid) != 0) return command.argsz < sizeof command ? -EINVAL : 0;
-    context_->detach(device_id_);
+    std::uint32_t pasid = kNoPasid;
+    if (const int rc = get_pasid(command, argument, pasid); rc < 0) return rc;
+    context_->detach(device_id_, pasid);
     return 0;
 }
 
@@ -279,6 +289,6 @@ ssize_t VfioFile::pwrite(user::Address buffer, std::size_t count, std::uint64_t 
     return access(buffer, count, position, true);
 }
 
-int VfioFile::mmap(std::size_t, int, int, std::uint64_t) { return -EINVAL; }  // no region offers it
+int VfioFile::mmap(void**, std::size_t, int, int, std::uint64_t) { return -EINVAL; }  // no region offers it
 
 }  // namespace iommufd::inline v0_1::model

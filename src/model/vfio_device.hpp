@@ -13,6 +13,7 @@
 #include "model/file_table.hpp"
 #include "model/pci_config.hpp"
 #include "model/pci_device.hpp"
+#include "model/pci_endpoint.hpp"
 #include "model/pci_irqs.hpp"
 #include "sys/mutex.hpp"
 #include "uapi/vfio.hpp"
@@ -29,6 +30,7 @@ public:
           name_(std::move(name)),
           files_(files),
           dma_(hardware.blocked, name_),
+          endpoint_(hardware.iommu, dma_),
           irqs_(worker, identity.msi_vectors),
           device_(make(PciDevice::Wiring{.dma = dma_, .irqs = irqs_})),
           config_(identity) {}
@@ -67,6 +69,7 @@ private:
     const std::string name_;
     FileTable& files_;
     DmaPort dma_;
+    PciEndpoint endpoint_;
     PciIrqs irqs_;
     mutable sys::Mutex mutex_;  // taken before a context's
     const std::unique_ptr<PciDevice> device_ IOMMUFD_GUARDED_BY(mutex_);
@@ -86,7 +89,7 @@ public:
     ssize_t write(user::Address buffer, std::size_t count) override;
     ssize_t pread(user::Address buffer, std::size_t count, std::uint64_t position) override;
     ssize_t pwrite(user::Address buffer, std::size_t count, std::uint64_t position) override;
-    int mmap(std::size_t length, int protection, int flags, std::uint64_t offset) override;
+    int mmap(void** address, std::size_t length, int protection, int flags, std::uint64_t offset) override;
 
 private:
     ssize_t access(user::Address buffer, std::size_t count, std::uint64_t position, bool write);

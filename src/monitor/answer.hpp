@@ -19,6 +19,9 @@ struct Refusal {
 
 using Answer = std::expected<Json, Refusal>;
 
+// What a command says that has nothing to say.
+inline Json nothing() { return Json::Object{}; }
+
 inline std::unexpected<Refusal> refuse(std::string text) {
     return std::unexpected(Refusal{.text = std::move(text)});
 }

@@ -57,19 +57,21 @@ Refusal wrong_kind(std::string_view name, std::string_view expected) {
 std::optional<Refusal> check_kind(const Parameter& parameter, const Json& value) {
     switch (parameter.kind) {
         case text:
-            if (!value.is_string()) return wrong_kind(parameter.name, "string");
+            if (!value.text()) return wrong_kind(parameter.name, "string");
             break;
         case boolean:
-            if (!value.is_boolean()) return wrong_kind(parameter.name, "boolean");
+            if (!value.boolean()) return wrong_kind(parameter.name, "boolean");
             break;
         case number:
-            if (!value.is_number_integer() || (!value.is_number_unsigned() && value.get<std::int64_t>() < 0))
+            if (!value.natural())
                 return Refusal{.text = compose("Parameter '", parameter.name, "' expects uint64")};
             break;
-        case texts:
-            if (!value.is_array()) return wrong_kind(parameter.name, "array");
-            for (std::size_t i = 0; i < value.size(); ++i)
-                if (!value[i].is_string()) return wrong_kind(compose(parameter.name, "[", i, "]"), "string");
+        case texts: {
+            const Json::Array* const elements = value.array();
+            if (!elements) return wrong_kind(parameter.name, "array");
+            for (std::size_t i = 0; i < elements->size(); ++i)
+                if (!(*elements)[i].text()) return wrong_kind(compose(parameter.name, "[", i, "]"), "string");
+        }
     }
     return std::nullopt;
 }
@@ -85,17 +87,16 @@ const Command* find_command(std::string_view name) noexcept {
 
 std::optional<Refusal> check_arguments(const Command& command, const Json& arguments) {
     for (const Parameter& parameter : command.parameters) {
-        if (const auto given = arguments.find(parameter.name); given != arguments.end()) {
+        if (const Json* const given = arguments.find(parameter.name)) {
             if (auto refusal = check_kind(parameter, *given)) return refusal;
         } else if (parameter.required) {
             return Refusal{.text = compose("Parameter '", parameter.name, "' is missing")};
         }
     }
     if (command.takes_more) return std::nullopt;
-    for (auto it = arguments.begin(); it != arguments.end(); ++it)
-        if (std::ranges::find(command.parameters, std::string_view(it.key()), &Parameter::name) ==
-            command.parameters.end())
-            return Refusal{.text = compose("Parameter '", it.key(), "' is unexpected")};
+    for (const Json::Member& member : *arguments.object())
+        if (std::ranges::find(command.parameters, member.key, &Parameter::name) == command.parameters.end())
+            return Refusal{.text = compose("Parameter '", member.key, "' is unexpected")};
     return std::nullopt;
 }
 

@@ -19,14 +19,9 @@ struct Call {
     Session& session;
     const Json& arguments;  // of the kinds that the table says, and there where they are required
 
-    const std::string& text(std::string_view name) const {
-        return arguments.find(name)->get_ref<const std::string&>();
-    }
+    const std::string& text(std::string_view name) const { return *arguments.find(name)->text(); }
     // Null: it isn't given.
-    const Json* find(std::string_view name) const {
-        const auto found = arguments.find(name);
-        return found == arguments.end() ? nullptr : &*found;
-    }
+    const Json* find(std::string_view name) const { return arguments.find(name); }
 };
 
 struct Parameter {

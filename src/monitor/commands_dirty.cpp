@@ -58,7 +58,7 @@ Answer start_dirty_log(const Call& call) {
     if (!space) return refuse(space.error());
     dma::DirtyOptions options;
     if (const Json* const from = call.find("from")) {
-        const auto& name = from->get_ref<const std::string&>();
+        const auto& name = *from->text();
         const auto* const known =
             std::ranges::find(kSources, name, &std::pair<std::string_view, DirtyFrom>::first);
         if (known == std::end(kSources))
@@ -67,7 +67,7 @@ Answer start_dirty_log(const Call& call) {
     }
     auto log = (*space)->track_dirty(options);
     if (!log) return refuse(log.error());
-    Json answer{{"from", name_of(log->from())}, {"why", log->why()}};
+    Json answer = Json::of("from", name_of(log->from()), "why", log->why());
     call.monitor.dirty_logs().insert_or_assign(id, RunningLog{.log = *std::move(log)});
     return answer;
 }
@@ -78,9 +78,9 @@ Answer sync_dirty_log(const Call& call) {
     if (log == call.monitor.dirty_logs().end()) return no_log(id);
     const Json* const iova = call.find("iova");
     const Json* const size = call.find("size");
-    const Iova first{iova ? iova->get<std::uint64_t>() : 0};
-    const auto range = size ? Range::of(first, size->get<std::uint64_t>())
-                            : std::optional(Range{first, Iova{~std::uint64_t{0}}});
+    const Iova first{iova ? *iova->natural() : 0};
+    const auto range =
+        size ? Range::of(first, *size->natural()) : std::optional(Range{first, Iova{~std::uint64_t{0}}});
     if (!range) return refuse("Parameter 'size' expects at least one byte, and none past 2^64");
     std::vector<Range>& runs = log->second.untold;
     runs.reserve(runs.size() + 1);
@@ -94,12 +94,10 @@ Answer sync_dirty_log(const Call& call) {
     });
     if (!synced) return refuse(synced.error());
     make_fit(runs);
-    Json list = Json::array();
-    for (const Range& run : runs) list.push_back({{"iova", run.first.value}, {"size", run.length()}});
-    Json answer{{"from", name_of(synced->from)},
-                {"changed", synced->changed},
-                {"bytes", synced->bytes},
-                {"runs", std::move(list)}};
+    Json list(Json::Array{});
+    for (const Range& run : runs) list.push_back(Json::of("iova", run.first.value, "size", run.length()));
+    Json answer = Json::of("from", name_of(synced->from), "changed", synced->changed, "bytes", synced->bytes,
+                           "runs", std::move(list));
     runs.clear();
     return answer;
 }
@@ -111,7 +109,7 @@ Answer stop_dirty_log(const Call& call) {
     dma::DirtyLog stopped = std::move(log->second.log);
     call.monitor.dirty_logs().erase(log);
     if (auto result = std::move(stopped).stop(); !result) return refuse(result.error());
-    return Json::object();
+    return nothing();
 }
 
 }  // namespace iommufd::inline v0_1::monitor

@@ -18,18 +18,18 @@ using object::TypeInfo;
 // The first argument that is no property, and isn't one of `known`; empty: there is none.
 std::string unknown_argument(const TypeInfo& type, const Json& arguments,
                              std::initializer_list<std::string_view> known) {
-    for (auto it = arguments.begin(); it != arguments.end(); ++it) {
-        const object::PropertyInfo* const property = type.find(it.key());
+    for (const Json::Member& member : *arguments.object()) {
+        const object::PropertyInfo* const property = type.find(member.key);
         const bool is_settable = property && property->use != object::Use::state;
-        if (!is_settable && std::ranges::find(known, std::string_view(it.key())) == known.end())
-            return it.key();
+        if (!is_settable && std::ranges::find(known, std::string_view(member.key)) == known.end())
+            return member.key;
     }
     return {};
 }
 
 Answer removed(const Call& call, const std::string& id) {
     auto gone = call.monitor.remove(id);
-    if (gone) return Json::object();
+    if (gone) return nothing();
     if (gone.error().code() != EBUSY) return refuse(gone.error());
     return refuse(compose("object '", id, "' is in use, can not be deleted: ", gone.error().cause(), "; ",
                           gone.error().next_step()));
@@ -58,15 +58,15 @@ Answer delete_object(const Call& call) {
 
 Answer add_device(const Call& call) {
     const Json* const driver = call.find("driver");
-    if (!driver || !driver->is_string()) return refuse("Parameter 'driver' is missing");
-    const auto& name = driver->get_ref<const std::string&>();
+    if (!driver || !driver->text()) return refuse("Parameter 'driver' is missing");
+    const auto& name = *driver->text();
     const TypeInfo* const type = object::find_type(name);
     if (name == "device") return refuse("Parameter 'driver' expects a non-abstract device type");
     if (!type || type->option != Option::device)
         return refuse(compose("'", name, "' is not a valid device model name"));
     const Json* const id = call.find("id");
     if (!id) return refuse("Parameter 'id' is missing");
-    if (!id->is_string()) return refuse("Invalid parameter type for 'id', expected: string");
+    if (!id->text()) return refuse("Invalid parameter type for 'id', expected: string");
     if (const std::string key = unknown_argument(*type, call.arguments, {"driver", "id"}); !key.empty())
         return refuse(compose("Property '", name, ".", key, "' not found"));
     auto definition = read_definition(*type, call.arguments, Values::of_any_kind);

@@ -49,82 +49,73 @@ std::string_view name_of(dma::MappingState state) {
 }
 
 Json list_of(const std::vector<NotReleased>& things) {
-    Json list = Json::array();
+    Json list(Json::Array{});
     for (const NotReleased& thing : things)
-        list.push_back({{"object", thing.object},
-                        {"operation", name(thing.operation)},
-                        {"errno", errno_name(thing.code)}});
+        list.push_back(Json::of("object", thing.object, "operation", name(thing.operation), "errno",
+                                errno_name(thing.code)));
     return list;
 }
 
 Json describe(const object::ObjectInfo& info, const Backend& backend) {
-    Json described{{"id", info.definition.id},
-                   {"open", backend.is_open()},
-                   {"owner", backend.is_given() ? "given" : "object"},
-                   {"users", backend.users()},
-                   {"references", backend.references()},
-                   {"used-by", info.used_by},
-                   {"notices", backend.notices()},
-                   {"not-released", list_of(backend.not_released())}};
+    Json described = Json::of("id", info.definition.id, "open", backend.is_open(), "owner",
+                              backend.is_given() ? "given" : "object", "users", backend.users(), "references",
+                              backend.references(), "used-by", info.used_by, "notices", backend.notices(),
+                              "not-released", list_of(backend.not_released()));
     // To ask a closed node would open it.
     if (!backend.is_open()) return described;
-    if (const auto accounting = backend.accounting()) described["accounting"] = name_of(*accounting);
+    if (const auto accounting = backend.accounting()) described.add("accounting", name_of(*accounting));
     if (const auto capabilities = backend.capabilities()) {
-        Json names = Json::array();
+        Json names(Json::Array{});
         for (const Operation operation : Capabilities::all())
             if (capabilities->has(operation)) names.push_back(name(operation));
-        described["capabilities"] = std::move(names);
+        described.add("capabilities", std::move(names));
     }
     return described;
 }
 
 Json describe(const dma::MappingInfo& mapping) {
-    return {{"iova", mapping.range.first.value},
-            {"size", mapping.range.length()},
-            {"memory", mapping.memory},
-            {"offset", mapping.offset},
-            {"readonly", !may_write(mapping.access)},
-            {"granule", mapping.granule},
-            {"state", name_of(mapping.state)}};
+    return Json::of("iova", mapping.range.first.value, "size", mapping.range.length(), "memory",
+                    mapping.memory, "offset", mapping.offset, "readonly", !may_write(mapping.access),
+                    "granule", mapping.granule, "state", name_of(mapping.state));
 }
 
 Json describe(const dma::Space::Counters& counters) {
-    return {{"mapped-bytes", counters.mapped},         {"pinned-bytes", counters.pinned},
-            {"maps-by-file", counters.mapped_by_file}, {"maps-by-address", counters.mapped_by_address},
-            {"maps-by-copy", counters.mapped_by_copy}, {"unmaps", counters.unmapped},
-            {"time-ns", counters.time.count()},        {"pages-of-1g", counters.pages_of_1_gib},
-            {"pages-of-2m", counters.pages_of_2_mib},  {"small-pages", counters.small_pages}};
+    return Json::of("mapped-bytes", counters.mapped, "pinned-bytes", counters.pinned, "maps-by-file",
+                    counters.mapped_by_file, "maps-by-address", counters.mapped_by_address, "maps-by-copy",
+                    counters.mapped_by_copy, "unmaps", counters.unmapped, "time-ns", counters.time.count(),
+                    "pages-of-1g", counters.pages_of_1_gib, "pages-of-2m", counters.pages_of_2_mib,
+                    "small-pages", counters.small_pages);
 }
 
 Json describe(const Call& call, const object::ObjectInfo& info, const dma::Space& space) {
-    Json mappings = Json::array();
+    Json mappings(Json::Array{});
     for (const dma::MappingInfo& mapping : space.mappings()) mappings.push_back(describe(mapping));
-    Json described{{"id", info.definition.id}};
-    if (const std::string* const iommufd = info.definition.find("iommufd")) described["iommufd"] = *iommufd;
-    if (const auto ioas = space.ioas()) described["ioas"] = ioas->value;
-    described["devices"] = space.devices();
-    described["sinks"] = space.sinks();
-    described["used-by"] = info.used_by;
-    described["mappings"] = std::move(mappings);
-    described["counters"] = describe(space.counters());
-    described["dirty-log"] = call.monitor.dirty_logs().contains(info.definition.id);
-    described["not-released"] = list_of(space.not_released());
+    Json described = Json::of("id", info.definition.id);
+    if (const std::string* const iommufd = info.definition.find("iommufd"))
+        described.add("iommufd", *iommufd);
+    if (const auto ioas = space.ioas()) described.add("ioas", ioas->value);
+    described.add("devices", space.devices());
+    described.add("sinks", space.sinks());
+    described.add("used-by", info.used_by);
+    described.add("mappings", std::move(mappings));
+    described.add("counters", describe(space.counters()));
+    described.add("dirty-log", call.monitor.dirty_logs().contains(info.definition.id));
+    described.add("not-released", list_of(space.not_released()));
     return described;
 }
 
 Json describe(const object::ObjectInfo& info) {
-    Json described{{"id", info.definition.id},
-                   {"driver", info.definition.type},
-                   {"path", device_path(info.definition.id)}};
+    Json described = Json::of("id", info.definition.id, "driver", info.definition.type, "path",
+                              device_path(info.definition.id));
     for (const char* const key : {"iommufd", "space"})
-        if (const std::string* const value = info.definition.find(key)) described[key] = *value;
+        if (const std::string* const value = info.definition.find(key)) described.add(key, *value);
     return described;
 }
 
 }  // namespace
 
 Answer query_iommufd(const Call& call) {
-    Json list = Json::array();
+    Json list(Json::Array{});
     for_each<Backend>(call, [&](const object::ObjectInfo& info, const Backend& backend) {
         list.push_back(describe(info, backend));
     });
@@ -133,30 +124,30 @@ Answer query_iommufd(const Call& call) {
 
 Answer query_address_spaces(const Call& call) {
     const Json* const one = call.find("id");
-    Json list = Json::array();
+    Json list(Json::Array{});
     for_each<dma::Space>(call, [&](const object::ObjectInfo& info, const dma::Space& space) {
-        if (!one || *one == info.definition.id) list.push_back(describe(call, info, space));
+        if (!one || *one->text() == info.definition.id) list.push_back(describe(call, info, space));
     });
-    if (one && list.empty())
-        return refuse_device(compose("Address space '", one->get_ref<const std::string&>(), "' not found"));
+    if (one && list.array()->empty())
+        return refuse_device(compose("Address space '", *one->text(), "' not found"));
     return list;
 }
 
 Answer query_devices(const Call& call) {
-    Json list = Json::array();
+    Json list(Json::Array{});
     for_each<vfio::Device>(call, [&](const object::ObjectInfo& info, const vfio::Device& device) {
         Json described = describe(info);
-        described["name"] = device.name();
-        described["device-id"] = device.id().value;
-        described["translated"] = device.info().translated;
-        described["resets"] = device.info().resets;
+        described.add("name", device.name());
+        described.add("device-id", device.id().value);
+        described.add("translated", device.info().translated);
+        described.add("resets", device.info().resets);
         list.push_back(std::move(described));
     });
     for_each<vdpa::Device>(call, [&](const object::ObjectInfo& info, const vdpa::Device& device) {
         Json described = describe(info);
-        described["name"] = device.name();
-        described["virtio-id"] = device.device_id();
-        described["uses-addresses"] = device.uses_addresses();
+        described.add("name", device.name());
+        described.add("virtio-id", device.device_id());
+        described.add("uses-addresses", device.uses_addresses());
         list.push_back(std::move(described));
     });
     return list;

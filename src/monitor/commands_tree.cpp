@@ -38,7 +38,7 @@ bool implements(const TypeInfo& type, std::string_view what) {
            (what == "user-creatable" && type.option == Option::object);
 }
 
-Json entry(std::string_view name, std::string_view type) { return {{"name", name}, {"type", type}}; }
+Json entry(std::string_view name, std::string_view type) { return Json::of("name", name, "type", type); }
 
 std::unexpected<Refusal> not_found(const Node& node, const std::string& path) {
     if (node.kind == Node::Kind::ambiguous) return refuse(compose("Path '", path, "' is ambiguous"));
@@ -46,7 +46,7 @@ std::unexpected<Refusal> not_found(const Node& node, const std::string& path) {
 }
 
 Json described(const PropertyInfo& property, std::string_view type) {
-    return {{"name", property.key}, {"type", type}, {"description", property.doc}};
+    return Json::of("name", property.key, "type", type, "description", property.doc);
 }
 
 }  // namespace
@@ -56,7 +56,8 @@ Answer list_node(const Call& call) {
     const Tree tree(call.monitor.registry());
     const Node node = tree.find(path);
     if (!node.is_there()) return not_found(node, path);
-    Json list = Json::array({entry("type", "string")});
+    Json list(Json::Array{});
+    list.push_back(entry("type", "string"));
     for (const Tree::Child& child : tree.children(node))
         list.push_back(entry(child.name, compose("child<", child.type, ">")));
     if (const object::Definition* const object = object_of(node))
@@ -88,19 +89,19 @@ Answer get_property(const Call& call) {
 Answer list_types(const Call& call) {
     const Json* const wanted = call.find("implements");
     const Json* const abstract = call.find("abstract");
-    const bool also_abstract = abstract && abstract->get<bool>();
-    Json list = Json::array();
+    const bool also_abstract = abstract && *abstract->boolean();
+    Json list(Json::Array{});
     for (const Ancestor& ancestor : kAncestors) {
-        const bool fits = !wanted || *wanted == ancestor.name || *wanted == "object";
+        const bool fits = !wanted || *wanted->text() == ancestor.name || *wanted->text() == "object";
         if (!fits || (ancestor.abstract && !also_abstract)) continue;
-        Json type{{"name", ancestor.name}};
-        if (ancestor.abstract) type["abstract"] = true;
-        if (!ancestor.parent.empty()) type["parent"] = ancestor.parent;
+        Json type = Json::of("name", ancestor.name);
+        if (ancestor.abstract) type.add("abstract", true);
+        if (!ancestor.parent.empty()) type.add("parent", ancestor.parent);
         list.push_back(std::move(type));
     }
     for (const TypeInfo& type : object::types())
-        if (!wanted || implements(type, wanted->get_ref<const std::string&>()))
-            list.push_back({{"name", type.name}, {"parent", parent_of(type)}});
+        if (!wanted || implements(type, *wanted->text()))
+            list.push_back(Json::of("name", type.name, "parent", parent_of(type)));
     return list;
 }
 
@@ -109,7 +110,8 @@ Answer list_properties(const Call& call) {
     const TypeInfo* const type = object::find_type(name);
     if (!type && std::ranges::find(kAncestors, name, &Ancestor::name) == std::end(kAncestors))
         return refuse_device(compose("Class '", name, "' not found"));
-    Json list = Json::array({entry("type", "string")});
+    Json list(Json::Array{});
+    list.push_back(entry("type", "string"));
     if (type)
         for (const PropertyInfo& property : type->properties)
             list.push_back(described(property, qom_type(property)));
@@ -123,12 +125,12 @@ Answer list_device_properties(const Call& call) {
     if (!type && !is_ancestor) return refuse_device(compose("Device '", name, "' not found"));
     if (!type || type->option != Option::device)
         return refuse("Parameter 'typename' expects a non-abstract device type");
-    Json list = Json::array();
+    Json list(Json::Array{});
     for (const PropertyInfo& property : type->properties) {
         if (property.use == object::Use::state) continue;
         Json described_one = described(property, device_type(property));
         if (!property.standard.empty())
-            described_one["default-value"] = value_of(property, property.standard);
+            described_one.add("default-value", value_of(property, property.standard));
         list.push_back(std::move(described_one));
     }
     return list;

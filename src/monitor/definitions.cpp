@@ -22,10 +22,8 @@ std::unexpected<Refusal> wrong_kind(const PropertyInfo& property, std::string_vi
 }
 
 std::optional<std::string> natural_number(const Json& value) {
-    if (!value.is_number_integer()) return std::nullopt;
-    if (value.is_number_unsigned()) return compose(value.get<std::uint64_t>());
-    const auto number = value.get<std::int64_t>();
-    return number < 0 ? std::nullopt : std::optional(compose(number));
+    const auto number = value.natural();
+    return number ? std::optional(compose(*number)) : std::nullopt;
 }
 
 std::unexpected<Refusal> no_number(const PropertyInfo& property) {
@@ -36,10 +34,10 @@ std::unexpected<Refusal> no_number(const PropertyInfo& property) {
 Texts of_their_kind(const PropertyInfo& property, const Json& value) {
     switch (property.kind) {
         case ValueKind::boolean:
-            if (!value.is_boolean()) return wrong_kind(property, "boolean");
-            return std::vector<std::string>{value.get<bool>() ? "on" : "off"};
+            if (!value.boolean()) return wrong_kind(property, "boolean");
+            return std::vector<std::string>{*value.boolean() ? "on" : "off"};
         case ValueKind::address:
-            if (value.is_string()) return std::vector{value.get<std::string>()};
+            if (value.text()) return std::vector{*value.text()};
             [[fallthrough]];
         case ValueKind::size:
         case ValueKind::number: {
@@ -48,9 +46,9 @@ Texts of_their_kind(const PropertyInfo& property, const Json& value) {
             return std::vector{*std::move(number)};
         }
         case ValueKind::nodes: {
-            if (!value.is_array()) return wrong_kind(property, "array");
+            if (!value.array()) return wrong_kind(property, "array");
             std::vector<std::string> nodes;
-            for (const Json& element : value) {
+            for (const Json& element : *value.array()) {
                 auto node = natural_number(element);
                 if (!node)
                     return refuse(
@@ -60,20 +58,19 @@ Texts of_their_kind(const PropertyInfo& property, const Json& value) {
             return nodes;
         }
         case ValueKind::choice:
-            if (value.is_string() && std::ranges::find(property.words, value.get_ref<const std::string&>()) ==
-                                         property.words.end())
-                return refuse(compose("Parameter '", property.key, "' does not accept value '",
-                                      value.get_ref<const std::string&>(), "'"));
+            if (value.text() && std::ranges::find(property.words, *value.text()) == property.words.end())
+                return refuse(
+                    compose("Parameter '", property.key, "' does not accept value '", *value.text(), "'"));
             [[fallthrough]];
         default:
-            if (!value.is_string()) return wrong_kind(property, "string");
-            return std::vector{value.get<std::string>()};
+            if (!value.text()) return wrong_kind(property, "string");
+            return std::vector{*value.text()};
     }
 }
 
 Texts of_any_kind(const PropertyInfo& property, const Json& value) {
-    if (value.is_string()) return std::vector{value.get<std::string>()};
-    if (value.is_boolean()) return std::vector<std::string>{value.get<bool>() ? "on" : "off"};
+    if (value.text()) return std::vector{*value.text()};
+    if (value.boolean()) return std::vector<std::string>{*value.boolean() ? "on" : "off"};
     if (auto number = natural_number(value)) return std::vector{*std::move(number)};
     return wrong_kind(property, "string");
 }
@@ -122,10 +119,10 @@ private:
 
 std::expected<Definition, Refusal> read_definition(const TypeInfo& type, const Json& arguments,
                                                    Values values) {
-    Definition definition{.type = std::string(type.name), .id = arguments.find("id")->get<std::string>()};
+    Definition definition{.type = std::string(type.name), .id = *arguments.find("id")->text()};
     for (const PropertyInfo& property : type.properties) {
-        const auto given = arguments.find(property.key);
-        if (given == arguments.end() || property.use == object::Use::state) {
+        const Json* const given = arguments.find(property.key);
+        if (!given || property.use == object::Use::state) {
             if (property.use == object::Use::required)
                 return refuse(compose("Parameter '", property.key, "' is missing"));
             continue;
@@ -151,7 +148,7 @@ Answer create(const Call& call, Definition definition, const TypeInfo& type) {
     }
     auto created = call.monitor.create(definition, [&] { taken.release(); });
     if (!created) return refuse(created.error());
-    return Json::object();
+    return nothing();
 }
 
 }  // namespace iommufd::inline v0_1::monitor

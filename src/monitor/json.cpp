@@ -2,8 +2,8 @@
 #include "monitor/json.hpp"
 
 #include <algorithm>
-#include <cstdint>
 #include <cstdio>
+#include <utility>
 
 #include "error/compose.hpp"
 #include "monitor/utf8.hpp"
@@ -53,67 +53,103 @@ void append_float(std::string& text, double value) {
     text += digits;
 }
 
-// As deep as what the reader lets in, and what the commands make.
-void append_value(std::string& text, const Json& value) {
-    switch (value.type()) {
-        case Json::value_t::object: {
-            text += '{';
-            bool first = true;
-            for (const auto& [key, member] : members(value)) {
-                if (!std::exchange(first, false)) text += ", ";
-                append_string(text, key);
-                text += ": ";
-                append_value(text, *member);
-            }
-            text += '}';
-            break;
-        }
-        case Json::value_t::array: {
-            text += '[';
-            bool first = true;
-            for (const Json& element : value) {
-                if (!std::exchange(first, false)) text += ", ";
-                append_value(text, element);
-            }
-            text += ']';
-            break;
-        }
-        case Json::value_t::string:
-            append_string(text, value.get_ref<const std::string&>());
-            break;
-        case Json::value_t::boolean:
-            text += value.get<bool>() ? "true" : "false";
-            break;
-        case Json::value_t::number_integer:
-            append(text, value.get<std::int64_t>());
-            break;
-        case Json::value_t::number_unsigned:
-            append(text, value.get<std::uint64_t>());
-            break;
-        case Json::value_t::number_float:
-            append_float(text, value.get<double>());
-            break;
-        default:
-            text += "null";
-    }
-}
-
 }  // namespace
 
-std::vector<std::pair<std::string_view, const Json*>> members(const Json& object) {
-    std::vector<std::pair<std::string_view, const Json*>> ordered;
-    ordered.reserve(object.size());
-    for (auto it = object.begin(); it != object.end(); ++it) ordered.emplace_back(it.key(), &it.value());
+Json::Json(double value) noexcept : value_(value) {}
+Json::Json(std::string value) noexcept : value_(std::move(value)) {}
+Json::Json(std::string_view value) : value_(std::string(value)) {}
+Json::Json(const char* value) : value_(std::string(value)) {}
+Json::Json(Array value) noexcept : value_(std::move(value)) {}
+Json::Json(Object value) noexcept : value_(std::move(value)) {}
+Json::Json(const std::vector<std::string>& texts) : value_(Array(texts.begin(), texts.end())) {}
+// Not by the variant's own copy: that of GCC 12's library destroys what it hasn't made when there is no memory for a string or vector.
+Json::Json(const Json& other) {
+    std::visit(
+        [this](const auto& value) {
+            auto copy = value;
+            value_ = std::move(copy);
+        },
+        other.value_);
+}
+Json::Json(Json&& other) noexcept = default;
+Json& Json::operator=(const Json& other) {
+    Json copy(other);
+    return *this = std::move(copy);
+}
+Json& Json::operator=(Json&& other) noexcept = default;
+Json::~Json() = default;
+
+std::optional<std::uint64_t> Json::natural() const noexcept {
+    if (const auto* const number = std::get_if<std::uint64_t>(&value_)) return *number;
+    const auto* const number = std::get_if<std::int64_t>(&value_);
+    if (!number || *number < 0) return std::nullopt;
+    return static_cast<std::uint64_t>(*number);
+}
+
+const Json* Json::find(std::string_view key) const noexcept {
+    const Object* const members = object();
+    if (!members) return nullptr;
+    const auto found = std::ranges::find(*members, key, &Member::key);
+    return found == members->end() ? nullptr : &found->value;
+}
+
+bool Json::add(std::string_view key, Json value) {
+    if (find(key)) return false;
+    std::get<Object>(value_).push_back({.key = std::string(key), .value = std::move(value)});
+    return true;
+}
+
+void Json::push_back(Json value) { std::get<Array>(value_).push_back(std::move(value)); }
+
+std::vector<const Json::Member*> Json::members() const {
+    std::vector<const Member*> ordered;
+    const auto& members = std::get<Object>(value_);
+    ordered.reserve(members.size());
+    for (const Member& member : members) ordered.push_back(&member);
     // Of one bucket the last one that was put in comes first.
     std::ranges::reverse(ordered);
-    std::ranges::stable_sort(ordered, {}, [](const auto& member) { return bucket(member.first); });
+    std::ranges::stable_sort(ordered, {}, [](const Member* member) { return bucket(member->key); });
     return ordered;
 }
 
-std::string write(const Json& value) {
+std::string Json::write() const {
     std::string text;
-    append_value(text, value);
+    write_to(text);
     return text;
+}
+
+// As deep as what the reader lets in, and what the commands make.
+void Json::write_to(std::string& text) const {
+    std::string_view between;
+    if (object()) {
+        text += '{';
+        for (const Member* const member : members()) {
+            text += std::exchange(between, ", ");
+            append_string(text, member->key);
+            text += ": ";
+            member->value.write_to(text);
+        }
+        text += '}';
+    } else if (const Array* const elements = array()) {
+        text += '[';
+        for (const Json& element : *elements) {
+            text += std::exchange(between, ", ");
+            element.write_to(text);
+        }
+        text += ']';
+    } else if (const std::string* const string = this->text()) {
+        append_string(text, *string);
+    } else if (const bool* const truth = boolean()) {
+        text += *truth ? "true" : "false";
+    } else if (const auto* const number = std::get_if<std::int64_t>(&value_)) {
+        append(text, *number);
+    } else if (const auto* const large = std::get_if<std::uint64_t>(&value_)) {
+        append(text, *large);
+    } else if (const auto* const fraction = std::get_if<double>(&value_)) {
+        append_float(text, *fraction);
+    } else {
+        text += "null";
+    }
 }
 
 }  // namespace iommufd::inline v0_1::monitor

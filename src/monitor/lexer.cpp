@@ -89,6 +89,8 @@ Lexer::Step Lexer::step(char byte) noexcept {
             return is_small_letter(byte) ? Step::more : complete(TokenKind::word, Step::ends_before);
         case State::skipping:
             constexpr std::string_view kRestarts = "{}[]:,";
+            // Not so a tab, which is skipped like a blank.
+            if (byte == '\t') return Step::nothing;
             return is_outside(byte) || kRestarts.contains(byte) ? Step::restart : Step::nothing;
     }
     return Step::wrong;

@@ -30,10 +30,10 @@ Monitor::~Monitor() = default;
 void Monitor::send_event(std::string_view name, Json data) {
     constexpr std::int64_t kSecond = 1'000'000;
     const std::int64_t time = now(options_).count();
-    const Json event{{"timestamp", {{"seconds", time / kSecond}, {"microseconds", time % kSecond}}},
-                     {"event", name},
-                     {"data", std::move(data)}};
-    const std::string line = write(event);
+    const Json event =
+        Json::of("timestamp", Json::of("seconds", time / kSecond, "microseconds", time % kSecond), "event",
+                 name, "data", std::move(data));
+    const std::string line = event.write();
     for (Session* const session : sessions_) session->tell(line);
 }
 
@@ -55,20 +55,20 @@ Result<void> Monitor::remove(const std::string& id) {
     auto removed = registry_.remove(id);
     const bool is_gone = !registry_.find(id);
     if (device && !is_gone && options_.device_added) options_.device_added(id);
-    if (device && is_gone) send_event("DEVICE_DELETED", {{"device", id}, {"path", device_path(id)}});
+    if (device && is_gone) send_event("DEVICE_DELETED", Json::of("device", id, "path", device_path(id)));
     return removed;
 }
 
 void Monitor::shut_down(std::string_view reason) {
-    send_event("SHUTDOWN", {{"guest", false}, {"reason", reason}});
+    send_event("SHUTDOWN", Json::of("guest", false, "reason", reason));
 }
 
 void Monitor::tell_unplug_request(const std::string& id) {
-    send_event("DEVICE_UNPLUG_REQUEST", {{"device", id}, {"path", device_path(id)}});
+    send_event("DEVICE_UNPLUG_REQUEST", Json::of("device", id, "path", device_path(id)));
 }
 
 void Monitor::tell_device_error(const std::string& id) {
-    send_event("DEVICE_ERROR", {{"device", id}, {"path", device_path(id)}});
+    send_event("DEVICE_ERROR", Json::of("device", id, "path", device_path(id)));
 }
 
 bool Monitor::has_passed(int descriptor) const noexcept {

@@ -56,7 +56,7 @@ Json value_of(const PropertyInfo& property, std::string_view value) {
             return number ? Json(*number) : Json(value);
         }
         case ValueKind::nodes: {
-            Json list = Json::array();
+            Json list(Json::Array{});
             while (!value.empty()) {
                 const std::size_t length = std::min(value.find(','), value.size());
                 const auto range =

@@ -58,7 +58,7 @@ private:
     }
 
     Part object() {
-        Json object = Json::object();
+        Json object(Json::Object{});
         if (peek(TokenKind::close_object)) {
             (void)take();
             return object;
@@ -66,13 +66,12 @@ private:
         for (;;) {
             auto key = value();
             if (!key) return std::nullopt;
-            if (!key->is_string()) return refuse("key is not a string in object");
+            if (!key->text()) return refuse("key is not a string in object");
             const Token* const colon = take();
             if (!colon || colon->kind != TokenKind::colon) return refuse("missing : in object pair");
             auto member = value();
             if (!member) return std::nullopt;
-            if (!object.emplace(key->get_ref<std::string&>(), *std::move(member)).second)
-                return refuse("duplicate key");
+            if (!object.add(*key->text(), *std::move(member))) return refuse("duplicate key");
             const Token* const separator = take();
             if (separator && separator->kind == TokenKind::close_object) return object;
             if (!separator || separator->kind != TokenKind::comma)
@@ -81,7 +80,7 @@ private:
     }
 
     Part array() {
-        Json array = Json::array();
+        Json array(Json::Array{});
         if (peek(TokenKind::close_array)) {
             (void)take();
             return array;

@@ -17,7 +17,7 @@ std::vector<std::string> read(std::string_view bytes, const Reader::Limits& limi
     Reader reader(limits);
     std::vector<std::string> values;
     reader.feed(bytes, [&](const Reader::Value& value) {
-        values.push_back(value ? write(*value) : compose("! ", value.error()));
+        values.push_back(value ? value->write() : compose("! ", value.error()));
     });
     return values;
 }
@@ -52,6 +52,7 @@ TEST(Reader, DecodesStringsAndWritesThemInAscii) {
 TEST(Reader, GoesOnAfterWhatIsNoJson) {
     EXPECT_THAT(read("A B C {} ; 1\n[]"),
                 ElementsAre("! JSON parse error, stray 'A'", "{}", "! JSON parse error, stray ';'", "[]"));
+    EXPECT_THAT(read("A\t1 2\r3 "), ElementsAre("! JSON parse error, stray 'A'", "3"));
     EXPECT_THAT(read("{'a':1,'a':2}[]"), ElementsAre("! JSON parse error, duplicate key", "[]"));
 }
 
@@ -77,7 +78,7 @@ TEST(Reader, ReadsTheSameHoweverTheBytesAreCutUp) {
     std::vector<std::string> values;
     for (const char byte : bytes)
         reader.feed({&byte, 1}, [&](const Reader::Value& value) {
-            values.push_back(value ? write(*value) : compose("! ", value.error()));
+            values.push_back(value ? value->write() : compose("! ", value.error()));
         });
     EXPECT_THAT(values, ElementsAreArray(whole));
 }

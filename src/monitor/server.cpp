@@ -202,11 +202,9 @@ struct Server::State : std::enable_shared_from_this<Server::State> {
             const ssize_t count = ::send(client.socket.native_handle(), output.data(), output.size(),
                                          MSG_NOSIGNAL | MSG_DONTWAIT);
             if (count < 0 && errno == EINTR) continue;
-            if (count < 0 && errno != EAGAIN) client.has_ended = true;
-            // Nobody reads it any more.
-            if (count < 0 && errno != EAGAIN) client.session.sent(output.size());
-            if (count <= 0) return;
-            client.session.sent(static_cast<std::size_t>(count));
+            if (count < 0 && errno == EAGAIN) return;
+            // Where nobody reads it any more, what was said before is still done.
+            client.session.sent(count < 0 ? output.size() : static_cast<std::size_t>(count));
         }
     }
 

@@ -10,18 +10,26 @@
 namespace iommufd::inline v0_1::monitor {
 namespace {
 
-Json error_of(const Refusal& refusal) { return {{"class", refusal.error_class}, {"desc", refusal.text}}; }
+Json error_of(const Refusal& refusal) { return Json::of("class", refusal.error_class, "desc", refusal.text); }
+
+// In the order in which QEMU puts the members in.
+Json response(const Answer& answer, const Json* id) {
+    Json response = answer ? Json::of("return", *answer) : Json::of("error", error_of(answer.error()));
+    if (id) response.add("id", *id);
+    return response;
+}
 
 // The name of the command that a request asks for; its members are looked at in their order.
 std::expected<std::string, Refusal> name_in(const Json& request) {
-    if (!request.is_object()) return refuse("QMP input must be a JSON object");
+    if (!request.object()) return refuse("QMP input must be a JSON object");
     std::expected<std::string, Refusal> name = refuse("QMP input lacks member 'execute'");
-    for (const auto& [key, value] : members(request)) {
+    for (const Json::Member* const member : request.members()) {
+        const auto& [key, value] = *member;
         if (key == "execute") {
-            if (!value->is_string()) return refuse("QMP input member 'execute' must be a string");
-            name = value->get<std::string>();
+            if (!value.text()) return refuse("QMP input member 'execute' must be a string");
+            name = *value.text();
         } else if (key == "arguments") {
-            if (!value->is_object()) return refuse("QMP input member 'arguments' must be an object");
+            if (!value.object()) return refuse("QMP input member 'arguments' must be an object");
         } else if (key != "id") {
             return refuse(compose("QMP input member '", key, "' is unexpected"));
         }
@@ -32,7 +40,7 @@ std::expected<std::string, Refusal> name_in(const Json& request) {
 }  // namespace
 
 Session::Session(Monitor& monitor) : monitor_(monitor) {
-    put_line(write(greeting(monitor)));
+    put_line(greeting(monitor).write());
     monitor_.sessions_.push_back(this);
 }
 
@@ -58,27 +66,14 @@ bool Session::handle_one() noexcept try {
 }
 
 void Session::handle(const Reader::Value& message) {
-    Json response;
-    if (!message) {
-        response["error"] = error_of({.text = message.error()});
-    } else {
-        auto said = answer(*message);
-        // In the order in which QEMU puts them in.
-        if (said)
-            response["return"] = *std::move(said);
-        else
-            response["error"] = error_of(said.error());
-        if (message->is_object())
-            if (const auto id = message->find("id"); id != message->end()) response["id"] = *id;
-    }
-    std::string line = write(response);
-    if (line.size() > kMostOutput / 2) {
-        const std::size_t length = line.size();
-        response.erase("return");
-        response["error"] =
-            error_of({.text = compose("The answer has ", length, " bytes, more than a client may be sent")});
-        line = write(response);
-    }
+    const Json* const id = message ? message->find("id") : nullptr;
+    const Answer said = message ? answer(*message) : refuse(message.error());
+    std::string line = response(said, id).write();
+    if (line.size() > kMostOutput / 2)
+        line =
+            response(
+                refuse(compose("The answer has ", line.size(), " bytes, more than a client may be sent")), id)
+                .write();
     put_line(line);
 }
 
@@ -89,8 +84,8 @@ Answer Session::answer(const Json& request) {
     if (negotiating_ && !(command && command->negotiates))
         return refuse_command("Expecting capabilities negotiation with 'qmp_capabilities'");
     if (!command) return refuse_command(compose("The command ", *name, " has not been found"));
-    const auto given = request.find("arguments");
-    const Json arguments = given != request.end() ? *given : Json::object();
+    const Json* const given = request.find("arguments");
+    const Json arguments = given ? *given : Json(Json::Object{});
     if (auto refusal = check_arguments(*command, arguments)) return std::unexpected(*std::move(refusal));
     return command->run({.monitor = monitor_, .session = *this, .arguments = arguments});
 }

@@ -8,6 +8,7 @@
 #include <set>
 #include <string>
 
+#include "kernel/kernel_under_test.hpp"
 #include "uapi/commands.hpp"
 #include "uapi/vfio.hpp"
 #include "uapi/vhost.hpp"
@@ -73,7 +74,7 @@ class Printer final : public ::testing::EmptyTestEventListener {
 
 }  // namespace
 
-Recorder::Recorder() : FaultyKernel(sys::host_kernel()) {
+Recorder::Recorder() : FaultyKernel(kernel_under_test()) {
     ::testing::UnitTest::GetInstance()->listeners().Append(new Printer);
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //
-// The machine's kernel, with every ioctl that succeeded on it written down under the test that made it: what
+// The kernel under test, with every ioctl that succeeded on it written down under the test that made it: what
 // docs/ioctl-coverage.md is made from.
 #pragma once
 

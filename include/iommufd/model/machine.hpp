@@ -22,6 +22,7 @@
 //   it while it is mapped for DMA, DMA to it is blocked from then on. A file keeps its memory until unmap.
 // - A file that is sealed against writing is mapped, but the device's writes to it are blocked.
 // - A device is as fast as the call that starts it: edu has done its DMA when the write returns.
+// - A hardware queue's memory counts as contiguous where its addresses are; in Linux that is luck.
 // - vhost-vdpa after a reset without IOTLB_PERSIST: the device reaches nothing (vdpasim: any address).
 //
 // It needs Linux 5.14 (MADV_POPULATE_WRITE) and process_vm_readv(2), which old containers forbid.
@@ -73,13 +74,19 @@ struct Description {
     std::optional<std::uint64_t> memlock = {};
     // Whether the program has CAP_SYS_RESOURCE and so may choose how pins are accounted.
     bool sys_resource = true;
+    // Whether it has CAP_SYS_RAWIO and so may ask for physical addresses (and learn that there are none).
+    bool sys_rawio = true;
+    // Whether the kernel has CONFIG_IOMMUFD_TEST: a command that makes mock devices behind an IOMMU that can
+    // do everything, and looks into page tables. The ABI is the kernel's, and changes with it.
+    bool mock = false;
 };
 
 // One device of each kind.
 IOMMUFD_EXPORT Description everything();
 
 // "devices=edu,vdpa-blk:size=64M,memlock=1M". A device is KIND[:key=value]...; the keys are name, and of
-// edu dma-bits, of vdpa-blk size and persist. The machine's own are memlock (a size) and sys-resource.
+// edu dma-bits, of vdpa-blk size and persist. The machine's own are memlock (a size), sys-resource, sys-rawio
+// and mock (on or off).
 IOMMUFD_EXPORT Result<Description> parse(std::string_view text);
 
 // A modelled device and how programs find it.

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//
+// A PCI device behind QEMU's intel-iommu in legacy mode: no PASIDs, no dirty tracking, nothing nested.
+#pragma once
+
+#include "model/dma_port.hpp"
+#include "model/endpoint.hpp"
+#include "model/hardware.hpp"
+
+namespace iommufd::inline v0_1::model {
+
+class PciEndpoint final : public Endpoint {
+public:
+    PciEndpoint(const Iommu& iommu, DmaPort& port) : iommu_(iommu), port_(port) {}
+
+    const void* iommu() const override { return &iommu_; }
+    const std::vector<IovaRange>& reserved() const override { return iommu_.reserved; }
+    bool can_track_dirty() const override { return false; }
+    std::uint32_t max_pasids() const override { return 0; }
+    int hw_info(std::uint32_t wanted_type, HwInfo& info) const override;
+    int alloc_paging(std::uint32_t flags, const UserData* data, std::shared_ptr<Domain>& domain) override;
+    int attach(Hwpt& hwpt) override;
+    void block() override { port_.point_at(nullptr); }
+
+private:
+    const Iommu& iommu_;
+    DmaPort& port_;
+};
+
+}  // namespace iommufd::inline v0_1::model
