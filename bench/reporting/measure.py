@@ -8,6 +8,9 @@ import subprocess
 import sys
 
 
+IN_NS = {"ns": 1, "us": 1e3, "ms": 1e6}
+
+
 def benchmark(program, only, seconds, repetitions):
     """Nanoseconds for each item by name: the median. What is compared is measured by turns."""
     output = subprocess.run(
@@ -19,7 +22,7 @@ def benchmark(program, only, seconds, repetitions):
     for run in json.loads(output)["benchmarks"]:
         if run["aggregate_name"] == "median":
             rate = run.get("items_per_second")
-            found[run["run_name"]] = 1e9 / rate if rate else run["cpu_time"]
+            found[run["run_name"]] = 1e9 / rate if rate else run["cpu_time"] * IN_NS[run["time_unit"]]
     return found
 
 

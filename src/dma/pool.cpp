@@ -121,8 +121,9 @@ std::byte* PoolState::take_slot(std::uint64_t page, unsigned size) noexcept {
 std::byte* PoolState::search_slot(std::uint64_t from, unsigned size,
                                   std::atomic<std::uint64_t>& current) noexcept {
     const std::uint64_t words = pages_.pages() / 64;
+    // The nearest first, on both sides: a pool's pages of one size lie together.
     for (std::uint64_t i = 0; i < words; ++i) {
-        const std::uint64_t word = (from / 64 + i) % words;
+        const std::uint64_t word = (from / 64 + (i % 2 == 1 ? i / 2 + 1 : words - i / 2)) % words;
         for (std::uint64_t bits = open_[size][word].load(std::memory_order_acquire); bits != 0;
              bits &= bits - 1) {
             const std::uint64_t page = word * 64 + static_cast<unsigned>(std::countr_zero(bits));
