@@ -56,6 +56,9 @@ Result<void> check_uses(sys::Kernel& kernel, const std::string& device, const Dr
     if (force || now.driver.empty()) return {};
     auto uses = host::device_uses(kernel, device);
     if (!uses) return uses.error();
+    if (uses->empty())
+        for (const std::string& disk : host::claimed_disks(kernel, device))
+            uses->push_back(compose(disk, " is claimed by somebody, or mounted in another mount namespace"));
     if (uses->empty()) return {};
     return Error::refused(EBUSY, compose("cannot take ", device, " from ", now.driver),
                           host::list_uses(*uses), "end that use, or add --force to take it all the same");

@@ -13,6 +13,7 @@
 #include "cli/arguments.hpp"
 #include "cli/bench.hpp"
 #include "cli/bind.hpp"
+#include "cli/devices.hpp"
 #include "cli/dmatest.hpp"
 #include "cli/exec.hpp"
 #include "cli/explain.hpp"
@@ -207,6 +208,11 @@ int main(int argc, char** argv) {
     add_to(*unbind_command, bind_arguments,
            "even if somebody has them open, whom the kernel then asks for them");
 
+    bool devices_as_json = false;
+    CLI::App* const devices_command = app.add_subcommand(
+        "devices", "list the machine's PCI devices by IOMMU group, and who has each of them");
+    devices_command->add_flag("--json", devices_as_json, "as JSON");
+
     std::string operation;
     std::string code;
     CLI::App* const explain_command =
@@ -235,6 +241,7 @@ int main(int argc, char** argv) {
     }
 
     if (exec_command->parsed()) return exec(exec_arguments);
+    if (devices_command->parsed()) return devices(devices_as_json);
     if (explain_command->parsed()) return explain(operation, code);
     if (bind_command->parsed()) return bind(bind_arguments);
     if (unbind_command->parsed()) return unbind(bind_arguments);

@@ -110,7 +110,6 @@ void add_disk(sys::Kernel& kernel, const std::string& disk, std::vector<std::str
     for (const std::string& holder : holders) uses.push_back(compose(disk, " is part of ", holder));
 }
 
-// The kernel's own answer, for what is mounted where this process doesn't see it.
 bool is_claimed(sys::Kernel& kernel, const std::string& disk) {
     const int fd = kernel.open(node_of(disk).c_str(), O_RDONLY | O_EXCL | O_NONBLOCK);
     if (fd >= 0) (void)kernel.close(fd);
@@ -132,13 +131,7 @@ bool is_up(sys::Kernel& kernel, const std::string& interface) {
 Result<std::vector<std::string>> device_uses(sys::Kernel& kernel, const std::string& device) {
     return guarded(Operation::read, [&]() -> Result<std::vector<std::string>> {
         std::vector<std::string> uses;
-        const auto all = disks(kernel, device);
-        for (const std::string& disk : all) add_disk(kernel, disk, uses);
-        if (uses.empty())
-            for (const std::string& disk : all)
-                if (is_claimed(kernel, disk))
-                    uses.push_back(
-                        compose(disk, " is claimed by somebody, or mounted in another mount namespace"));
+        for (const std::string& disk : disks(kernel, device)) add_disk(kernel, disk, uses);
         for (const std::string& interface : members(kernel, "net", device))
             if (is_up(kernel, interface)) uses.push_back(compose("network interface ", interface, " is up"));
         auto nodes = device_nodes(kernel, device);
@@ -148,6 +141,12 @@ Result<std::vector<std::string>> device_uses(sys::Kernel& kernel, const std::str
         for (const Opener& opener : *open) uses.push_back(text(opener));
         return uses;
     });
+}
+
+std::vector<std::string> claimed_disks(sys::Kernel& kernel, const std::string& device) {
+    std::vector<std::string> claimed = disks(kernel, device);
+    std::erase_if(claimed, [&](const std::string& disk) { return !is_claimed(kernel, disk); });
+    return claimed;
 }
 
 std::string list_uses(const std::vector<std::string>& uses) {

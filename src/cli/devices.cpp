@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+#include "cli/devices.hpp"
+
+#include <fmt/core.h>
+
+#include <nlohmann/json.hpp>
+
+#include "cli/arguments.hpp"
+#include "cli/device_list.hpp"
+
+namespace iommufd::inline v0_1::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json known(const std::string& text) { return text.empty() ? Json() : Json(text); }
+
+void print_json(const std::vector<ListedGroup>& groups) {
+    Json all = Json::array();
+    for (const ListedGroup& group : groups) {
+        Json devices = Json::array();
+        for (const ListedDevice& device : group.devices)
+            devices.push_back({{"address", device.address},
+                               {"id", device.id},
+                               {"kind", device.kind},
+                               {"driver", known(device.driver)},
+                               {"vfio-node", known(device.node)},
+                               {"numa-node", device.numa_node ? Json(*device.numa_node) : Json()},
+                               {"uses", device.uses}});
+        all.push_back({{"group", group.number.empty() ? Json() : Json(std::stoul(group.number))},
+                       {"viable", group.viable()},
+                       {"devices", std::move(devices)}});
+    }
+    fmt::print("{}\n", Json{{"groups", std::move(all)}}.dump(2, ' ', false, Json::error_handler_t::replace));
+}
+
+void print_text(const std::vector<ListedGroup>& groups) {
+    for (const ListedGroup& group : groups) {
+        if (group.number.empty())
+            fmt::print("in no group: there is no IOMMU before them, or it is off\n");
+        else
+            fmt::print("group {}{}\n", group.number, group.viable() ? "" : ": the kernel's");
+        for (const ListedDevice& device : group.devices) {
+            fmt::print("  {}  {}  {:<11}  {}{}{}{}\n", device.address, device.id, device.kind,
+                       device.driver.empty() ? "no driver" : device.driver, device.node.empty() ? "" : "  ",
+                       device.node, device.numa_node ? fmt::format("  NUMA node {}", *device.numa_node) : "");
+            for (const std::string& use : device.uses) fmt::print("      {}\n", use);
+        }
+    }
+}
+
+}  // namespace
+
+int devices(bool json) {
+    const auto groups = list_devices(sys::host_kernel());
+    if (!groups) {
+        fmt::print(stderr, "iommufd: {}\n", groups.error().line());
+        return kFailed;
+    }
+    json ? print_json(*groups) : print_text(*groups);
+    return kDone;
+}
+
+}  // namespace iommufd::inline v0_1::cli
