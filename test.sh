@@ -41,6 +41,7 @@ for preset in asan tsan dev; do
     step "build/$preset"
     cmake --preset $preset -DIOMMUFD_SANITIZER_TREES=$([ $preset = dev ] && echo ON || echo OFF) \
         -DIOMMUFD_FUZZ=$([ $preset = asan ] && echo ON || echo OFF) \
+        -DIOMMUFD_FUZZ_SECONDS=$([ $long = ON ] && echo 600 || echo 15) \
         -DIOMMUFD_BENCH=ON -DIOMMUFD_OLD_KERNEL=$old_kernel -DIOMMUFD_TIDY=$tidy -DIOMMUFD_LONG=$long >/dev/null
     cmake --build --preset $preset
 done

@@ -73,9 +73,11 @@ int main(int argc, char** argv) {
             (void)std::fflush(stdout);
         }
     }
-    std::printf("%s%llu calls in %llu sequences, %u differences\n", text_of(comparison.coverage()).c_str(),
-                static_cast<unsigned long long>(comparison.calls()),
-                static_cast<unsigned long long>(seed - *first_seed), differences);
+    std::size_t pairs = 0;
+    for (const auto& [name, errnos] : comparison.coverage()) pairs += errnos.size();
+    std::printf("%s%llu calls in %llu sequences, %zu pairs of call and errno, %u differences\n",
+                text_of(comparison.coverage()).c_str(), static_cast<unsigned long long>(comparison.calls()),
+                static_cast<unsigned long long>(seed - *first_seed), pairs, differences);
     (void)::close(eventfd);
     return differences == 0 ? 0 : 1;
 }
