@@ -5,7 +5,7 @@
 #   ./test.sh --strict       fails on a skipped test that tests/expected-skips doesn't list, and without a VM
 #   ./test.sh --old-kernel   also on Linux 6.12, which is built first (6 minutes)
 #   ./test.sh --tidy         also clang-tidy over all sources
-#   ./test.sh --long         also the random tests at length: a million steps on the model and on Linux, a minute of stress
+#   ./test.sh --long         also the random tests at length: a million steps and calls on the model and on Linux, a minute of stress
 #   ./test.sh --only REGEX   only tests whose names match
 set -euo pipefail
 cd "$(dirname "$0")"

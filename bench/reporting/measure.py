@@ -26,7 +26,7 @@ def benchmark(program, only, seconds, repetitions):
 def in_vm(root, build, size):
     """See bench/bring_up."""
     output = subprocess.run(
-        [root / "vm/run", "--memory", "6G", "--timeout", "900", "--give", "edu,nvme", "--",
+        [root / "vm/run", "--memory", "6G", "--timeout", "900", "--give", "nvme,igb", "--",
          root / "bench/bring_up", (build / "src/cli/iommufd").resolve(), size],
         stdout=subprocess.PIPE, text=True, check=True).stdout
     return json.loads(output[output.index("{"):])
@@ -45,13 +45,18 @@ def machine(root):
 PROGRAMS = {"translate": 0.03, "map": 0.1, "readers": 0.2, "alloc": 0.03, "dirty": 0.05}
 
 
-def everything(root, build, vm_memory):
-    figures = {"machine": machine(root)}
+def everything(root, build, vm_memory, figures, keep):
+    """Adds what is not among the figures yet, and calls keep() after each part."""
+    figures.setdefault("machine", machine(root))
     for name, seconds in PROGRAMS.items():
+        if name in figures:
+            continue
         print(f"bench_{name}...", file=sys.stderr)
         figures[name] = benchmark(build / f"bench/bench_{name}", ".", seconds, 7)
-    figures["vm"] = {}
+        keep()
     for size in vm_memory.split(","):
+        if size in figures.setdefault("vm", {}):
+            continue
         print(f"the VM, {size}...", file=sys.stderr)
         figures["vm"][size] = in_vm(root, build, size)
-    return figures
+        keep()

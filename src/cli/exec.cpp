@@ -8,8 +8,7 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdlib>
-#include <cstring>
+#include <utility>
 
 #include "cli/account.hpp"
 #include "cli/arguments.hpp"
@@ -25,7 +24,6 @@
 namespace iommufd::inline v0_1::cli {
 namespace {
 
-constexpr std::string_view kVfioFds = "IOMMUFD_VFIO_FDS";
 constexpr std::string_view kVfioFd = "IOMMUFD_VFIO_FD_";
 
 struct OpenDevice {
@@ -114,29 +112,41 @@ Result<void> set_limit(const core::Context& iommufd, std::optional<std::uint64_t
     return {};
 }
 
-void name_in_environment(int iommufd, const std::vector<OpenDevice>& devices, const Account* account) {
-    // What a command around this one named is not ours.
-    std::vector<std::string> stale;
-    for (char** entry = environ; *entry; ++entry)
-        if (const std::string_view word = *entry; word.starts_with(kVfioFd))
-            stale.emplace_back(word.substr(0, word.find('=')));
-    for (const std::string& name : stale) ::unsetenv(name.c_str());
-
-    ::setenv("IOMMUFD_FD", std::to_string(iommufd).c_str(), 1);
+// What the command finds in its environment: the caller's, with the descriptors named in it, and the user's own.
+std::vector<std::string> environment(int iommufd, const std::vector<OpenDevice>& devices,
+                                     const Account* account) {
+    std::vector<std::string> ours = {compose("IOMMUFD_FD=", iommufd)};
     std::string all;
     for (const OpenDevice& device : devices) {
-        const std::string number = std::to_string(device.cdev.fd());
-        all += compose(all.empty() ? "" : ",", device.name, "=", number);
+        all += compose(all.empty() ? "" : ",", device.name, "=", device.cdev.fd());
         std::string variable = compose(kVfioFd, device.name);
         std::ranges::replace_if(variable, [](char c) { return c == ':' || c == '.' || c == '-'; }, '_');
-        ::setenv(variable.c_str(), number.c_str(), 1);
+        ours.push_back(compose(variable, "=", device.cdev.fd()));
     }
-    ::setenv(std::string(kVfioFds).c_str(), all.c_str(), 1);
-    if (!account || account->name.empty()) return;
-    ::setenv("HOME", account->home.c_str(), 1);
-    ::setenv("SHELL", account->shell.c_str(), 1);
-    ::setenv("USER", account->name.c_str(), 1);
-    ::setenv("LOGNAME", account->name.c_str(), 1);
+    ours.push_back(compose("IOMMUFD_VFIO_FDS=", all));
+    if (account && !account->name.empty())
+        for (const auto& [name, value] :
+             {std::pair("HOME", account->home), std::pair("SHELL", account->shell),
+              std::pair("USER", account->name), std::pair("LOGNAME", account->name)})
+            ours.push_back(compose(name, "=", value));
+    const auto name_of = [](std::string_view entry) { return entry.substr(0, entry.find('=')); };
+    const std::size_t count = ours.size();
+    for (char** entry = environ; *entry; ++entry) {
+        const std::string_view theirs = *entry;
+        const bool is_ours =
+            std::ranges::any_of(ours.begin(), ours.begin() + static_cast<std::ptrdiff_t>(count),
+                                [&](const std::string& own) { return name_of(own) == name_of(theirs); });
+        // What an `iommufd exec` around this one named is closed.
+        if (!is_ours && !theirs.starts_with(kVfioFd)) ours.emplace_back(theirs);
+    }
+    return ours;
+}
+
+std::vector<char*> pointers(std::vector<std::string>& words) {
+    std::vector<char*> pointers;
+    for (std::string& word : words) pointers.push_back(word.data());
+    pointers.push_back(nullptr);
+    return pointers;
 }
 
 int fail(int status, const Error& error) {
@@ -152,11 +162,8 @@ Result<void> give_up(const Account* account) {
 }
 
 // Becomes the command; returns only where it can't.
-int start(std::vector<std::string>& words) {
-    std::vector<char*> arguments;
-    for (std::string& word : words) arguments.push_back(word.data());
-    arguments.push_back(nullptr);
-    ::execvp(arguments[0], arguments.data());
+int start(std::vector<std::string> words, std::vector<std::string> environment) {
+    ::execvpe(words[0].c_str(), pointers(words).data(), pointers(environment).data());
     const int code = errno;
     return fail(code == ENOENT ? kNotFound : kNotStarted,
                 Error::refused(
@@ -191,12 +198,12 @@ int exec(const ExecArguments& arguments) {
     if (auto limited = set_limit(*iommufd, arguments.memlock); !limited)
         return fail(kNotPrepared, limited.error());
     const Account* const as = account ? &*account : nullptr;
-    name_in_environment(iommufd->fd(), *devices, as);
+    auto variables = environment(iommufd->fd(), *devices, as);
     if (auto given_up = give_up(as); !given_up) return fail(kNotPrepared, given_up.error());
     // From here on they outlive this program.
     (void)::fcntl(iommufd->fd(), F_SETFD, 0);
     for (const OpenDevice& device : *devices) (void)::fcntl(device.cdev.fd(), F_SETFD, 0);
-    return start(*words);
+    return start(std::move(*words), std::move(variables));
 }
 
 }  // namespace iommufd::inline v0_1::cli

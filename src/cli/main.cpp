@@ -15,6 +15,7 @@
 #include "cli/bind.hpp"
 #include "cli/dmatest.hpp"
 #include "cli/exec.hpp"
+#include "cli/explain.hpp"
 #include "cli/run.hpp"
 #include "iommufd/object/command_line.hpp"
 
@@ -204,6 +205,15 @@ int main(int argc, char** argv) {
     add_to(*unbind_command, bind_arguments,
            "even if somebody has them open, whom the kernel then asks for them");
 
+    std::string operation;
+    std::string code;
+    CLI::App* const explain_command =
+        app.add_subcommand("explain", "say what an errno of an operation most likely means, and what to do");
+    explain_command->add_option("operation", operation, "IOMMU_IOAS_MAP, ioas_map, open; none: list them")
+        ->type_name("OPERATION");
+    explain_command->add_option("errno", code, "ENOMEM, 12; none: all of the operation's")
+        ->type_name("ERRNO");
+
     auto words = object::normalise_argv({argv + 1, static_cast<std::size_t>(argc > 0 ? argc - 1 : 0)});
     if (!words.empty() && words.front() == "exec") exec_arguments.command = cut_command(words);
     std::reverse(words.begin(), words.end());  // as CLI11 wants them
@@ -223,6 +233,7 @@ int main(int argc, char** argv) {
     }
 
     if (exec_command->parsed()) return exec(exec_arguments);
+    if (explain_command->parsed()) return explain(operation, code);
     if (bind_command->parsed()) return bind(bind_arguments);
     if (unbind_command->parsed()) return unbind(bind_arguments);
     ObjectOptions& options = run_command->parsed()     ? run_options

@@ -96,8 +96,9 @@ Result<Memory> Memory::map_here(std::shared_ptr<Node> node, std::uint64_t length
     node->shared_ = options.shared;
     node->read_only_ = options.read_only;
     if (auto placed = set_policy(node->address_, length, options); !placed) return placed.error();
-    // Advice: without it the pages are small, and everything works.
+    // Advice: without it the pages have another size, and everything works.
     if (options.huge_pages == HugePages::transparent) (void)::madvise(address, length, MADV_HUGEPAGE);
+    if (options.huge_pages == HugePages::never) (void)::madvise(address, length, MADV_NOHUGEPAGE);
     if (options.prealloc) {
         auto filled = prefault({node->address_, length}, node->page_size_, !options.read_only,
                                options.prealloc_threads);

@@ -11,7 +11,7 @@ namespace {
 constexpr Row kOwn[] = {
     {Operation::vfio_open, ENOENT,
      "the device is not bound to a VFIO driver, or its node is not in this container",
-     "bind it: `driverctl set-override BDF vfio-pci`, with CONFIG_VFIO_DEVICE_CDEV (Linux 6.6)"},
+     "bind it: `iommufd bind BDF`, with CONFIG_VFIO_DEVICE_CDEV (Linux 6.6)"},
     {Operation::vfio_open, ENODEV, "the device went away while it was opened",
      "bind it to its VFIO driver again"},
     {Operation::vfio_open, ENXIO, "no device has the node's number any more",

@@ -16,7 +16,7 @@ namespace mock = uapi::mock;
 // 512 entries of 2 KiB in each of three levels: every power of two from there to a quarter of what they span.
 constexpr unsigned kGranuleBits = 11;
 constexpr unsigned kSpanBits = kGranuleBits + 3 * 9;
-constexpr std::uint64_t kAllSizes = (1ULL << kSpanBits) - mock::kPageSize;
+constexpr std::uint64_t kAllSizes = (1ULL << (kSpanBits - 1)) - mock::kPageSize;
 
 constexpr char kTheIommu = 0;  // its address is what counts
 

@@ -99,8 +99,9 @@ int ModelKernel::mmap(void** address, std::size_t length, int protection, int fl
                       std::uint64_t offset) {
     return guarded([&] {
         const FileTable::Found found = (flags & MAP_ANONYMOUS) != 0 ? FileTable::Found{} : files_.find(fd);
-        return found ? found.file->mmap(address, length, protection, flags, offset)
-                     : host_.mmap(address, length, protection, flags, fd, offset);
+        if (!found) return host_.mmap(address, length, protection, flags, fd, offset);
+        if (length == 0 || offset % user::kPage != 0) return -EINVAL;
+        return found.file->mmap(address, length, protection, flags, offset);
     });
 }
 

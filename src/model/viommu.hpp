@@ -43,6 +43,7 @@ struct Viommu final : Object {
     PagingHwpt* parent = nullptr;
     std::map<std::uint64_t, Vdevice*> vdevices;  // by the guest's number
     std::vector<VeventQueue*> event_queues;
+    // By index. Of one that went, it may still hold the address (see Context::drop()).
     std::array<HwQueue*, uapi::mock::kHwQueueMax> hw_queues = {};
     RegisterWindow window;
 
@@ -66,8 +67,8 @@ struct HwQueue final : Object {
     AccessObject* access = nullptr;  // holds the memory
     std::uint64_t first_page = 0;
     std::uint64_t length = 0;  // of whole pages
-    std::uint32_t index = 0;
     HwQueue* previous = nullptr;
+    bool built = false;
 };
 
 }  // namespace iommufd::inline v0_1::model

@@ -139,8 +139,8 @@ int Context::hw_queue_alloc(uapi::HwQueueAlloc& command, const Call& call) {
             if (queue.previous == nullptr) return -EIO;
             ++queue.previous->users;
         }
-        queue.index = command.index;
         viommu->hw_queues[command.index] = &queue;
+        queue.built = true;
         command.out_hw_queue_id = queue.id;
         return call.reply(command);
     };
@@ -184,8 +184,8 @@ void Context::drop(HwQueue& queue) {
         drop(*queue.access);
     }
     if (queue.viommu != nullptr) {
-        HwQueue*& slot = queue.viommu->hw_queues[queue.index];
-        if (slot == &queue) slot = nullptr;
+        // Linux's mock forgets the index: whichever goes, the first is free, and the second never again.
+        if (queue.built) queue.viommu->hw_queues[0] = nullptr;
         --queue.viommu->users;
     }
     objects_.remove(queue);

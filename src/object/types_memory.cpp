@@ -42,15 +42,16 @@ Memory::Policy policy_of(std::string_view word) {
 }
 
 Memory::Options options_of(const Values& values, const Site& site) {
-    return {.label = values.id(),
-            .huge_pages = values.flag("hugetlb") ? Memory::HugePages::hugetlb : Memory::HugePages::no,
-            .huge_page_size = values.bytes("hugetlbsize"),
-            .shared = values.flag("share"),
-            .prealloc = values.flag("prealloc"),
-            .prealloc_threads = static_cast<unsigned>(values.number("prealloc-threads")),
-            .policy = policy_of(values.text("policy")),
-            .host_nodes = values.nodes("host-nodes"),
-            .kernel = &site.kernel()};
+    return {
+        .label = values.id(),
+        .huge_pages = values.flag("hugetlb") ? Memory::HugePages::hugetlb : Memory::HugePages::transparent,
+        .huge_page_size = values.bytes("hugetlbsize"),
+        .shared = values.flag("share"),
+        .prealloc = values.flag("prealloc"),
+        .prealloc_threads = static_cast<unsigned>(values.number("prealloc-threads")),
+        .policy = policy_of(values.text("policy")),
+        .host_nodes = values.nodes("host-nodes"),
+        .kernel = &site.kernel()};
 }
 
 Made made(Result<Memory> memory) {

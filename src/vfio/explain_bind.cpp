@@ -20,7 +20,7 @@ Error not_viable(const std::string& what, int code, const std::string& group,
                           compose("its IOMMU group ", group, " is not viable: ", list_members(spoiling),
                                   spoiling.size() == 1 ? " is" : " are",
                                   " in use by the kernel; the group is ", list_members(members)),
-                          "bind those to vfio-pci as well, or to no driver");
+                          "bind those to vfio-pci as well (`iommufd bind --group`), or to no driver");
 }
 
 }  // namespace

@@ -61,12 +61,7 @@ Error not_for_vfio(sys::Kernel& kernel, const std::string& folder) {
     return Error::refused(ENODEV, what,
                           driver.empty() ? std::string("it is bound to no driver")
                                          : compose("it is bound to its host driver ", driver),
-                          compose("run: ",
-                                  driver.empty() ? std::string()
-                                                 : compose("echo ", device, " > /sys/bus/pci/devices/",
-                                                           device, "/driver/unbind; "),
-                                  "echo vfio-pci > /sys/bus/pci/devices/", device, "/driver_override; echo ",
-                                  device, " > /sys/bus/pci/drivers_probe"));
+                          compose("run `iommufd bind ", device, "`"));
 }
 
 // "247:3\n"

@@ -49,7 +49,8 @@ TEST_F(VfioTest, UnbindEndsWhenTheDeviceIsGivenBackOnRequest) {
     EXPECT_TRUE(unbound);
     const auto gone = Cdev::open(kEdu, {.kernel = &Recorder::instance(), .name = {}});
     EXPECT_EQ(gone.error().code(), ENODEV);
-    EXPECT_THAT(gone.error().line(), HasSubstr("(it is bound to no driver); run: echo vfio-pci >"));
+    EXPECT_THAT(gone.error().line(),
+                HasSubstr("(it is bound to no driver); run `iommufd bind 0000:00:10.0`"));
     std::ofstream("/sys/bus/pci/drivers_probe") << kEdu;
     (void)bind(kEdu);
 }

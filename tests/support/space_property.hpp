@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //
 // A Space against an array of pages: whatever is asked of it at random, it says and does what the array does, and so does
-// whatever it maps into.
+// whatever it maps into. Where they differ, RapidCheck leaves out steps until none can be spared, and prints those that are left.
 #pragma once
 
+#include <gtest/gtest-spi.h>
 #include <gtest/gtest.h>
+#include <rapidcheck.h>
 
 #include <array>
 #include <cerrno>
 #include <cstdlib>
-#include <random>
 #include <set>
 
 #include "iommufd/dma/space.hpp"
@@ -45,10 +46,11 @@ public:
 
 class SpaceProperty {
 public:
-    SpaceProperty(unsigned seed, Devices& devices)
-        : random_(seed), devices_(devices), space_(devices.make_space()) {}
+    explicit SpaceProperty(Devices& devices) : devices_(devices), space_(devices.make_space()) {}
 
-    void step() {
+    // Which one, and with what, follows from its seed alone: so others may be left out before it.
+    void step(std::uint64_t seed) {
+        random_ = seed;
         switch (below(10)) {
             case 0:
             case 1:
@@ -84,7 +86,13 @@ public:
     }
 
 private:
-    std::uint64_t below(std::uint64_t limit) { return random_() % limit; }
+    // (splitmix64)
+    std::uint64_t below(std::uint64_t limit) {
+        std::uint64_t word = random_ += 0x9e3779b97f4a7c15;
+        word = (word ^ (word >> 30)) * 0xbf58476d1ce4e5b9;
+        word = (word ^ (word >> 27)) * 0x94d049bb133111eb;
+        return (word ^ (word >> 31)) % limit;
+    }
     static Iova iova_of(std::uint64_t page) { return Iova{(kFirst + page) * kPage}; }
     Range range(std::uint64_t first, std::uint64_t count) const {
         return *Range::of(iova_of(first), count * kPage);
@@ -201,7 +209,7 @@ private:
         std::uint64_t granule;  // in pages
     };
 
-    std::mt19937_64 random_;
+    std::uint64_t random_ = 0;
     Devices& devices_;
     dma::Memory memory_ = dma::Memory::anonymous(kPages * kPage).value();
     dma::Space space_;
@@ -212,22 +220,47 @@ private:
     std::vector<Granule> granules_;  // of each mapping
 };
 
-// Over several seeds; compares every so many steps. IOMMUFD_PROPERTY_STEPS: another number of steps.
+// The first difference; empty: there is none.
+inline std::string difference(Devices& devices, const std::vector<std::uint64_t>& steps,
+                              std::size_t compare_every) {
+    ::testing::TestPartResultArray failures;
+    {
+        const ::testing::ScopedFakeTestPartResultReporter intercepted(
+            ::testing::ScopedFakeTestPartResultReporter::INTERCEPT_ONLY_CURRENT_THREAD, &failures);
+        SpaceProperty property(devices);
+        for (std::size_t i = 0; i < steps.size() && failures.size() == 0; ++i) {
+            property.step(steps[i]);
+            if (i % compare_every == 0) property.compare();
+        }
+        if (failures.size() == 0) property.compare();
+    }
+    return failures.size() == 0 ? std::string() : failures.GetTestPartResult(0).message();
+}
+
+// Sequences of up to 2000 steps, so many altogether at least; compares every so many of them. IOMMUFD_PROPERTY_STEPS: another
+// number of steps.
 template <class MakeDevices>
-void run_space_property(int standard_steps, int compare_every, MakeDevices&& make_devices) {
+void run_space_property(std::size_t standard_steps, std::size_t compare_every, MakeDevices&& make_devices) {
     // NOLINTNEXTLINE(concurrency-mt-unsafe): one thread
     const char* const wanted = std::getenv("IOMMUFD_PROPERTY_STEPS");
-    const int steps = wanted ? std::atoi(wanted) : standard_steps;
-    constexpr unsigned kSeeds = 4;
-    for (unsigned seed = 1; seed <= kSeeds; ++seed) {
-        const auto devices = make_devices();
-        SpaceProperty property(seed, *devices);
-        for (int step = 0; step < steps / static_cast<int>(kSeeds); ++step) {
-            property.step();
-            if (step % compare_every == 0) property.compare();
-            if (::testing::Test::HasFatalFailure()) FAIL() << "seed " << seed << ", step " << step;
-        }
-        property.compare();
+    const std::size_t least = wanted ? std::strtoull(wanted, nullptr, 10) : standard_steps;
+    const auto sequences = rc::gen::scale(20, rc::gen::container<std::vector<std::uint64_t>>(
+                                                  rc::gen::noShrink(rc::gen::arbitrary<std::uint64_t>())));
+    std::size_t done = 0;
+    for (std::uint64_t seed = 1; done < least; ++seed) {
+        const auto result = rc::detail::checkTestable(
+            [&] {
+                const std::vector<std::uint64_t> steps = *sequences;
+                done += steps.size();
+                const std::string found = difference(*make_devices(), steps, compare_every);
+                if (!found.empty()) RC_FAIL(found);
+            },
+            rc::detail::TestMetadata(), rc::detail::TestParams{.seed = seed, .maxSuccess = 10});
+        ASSERT_TRUE(result.template is<rc::detail::SuccessResult>()) << [&] {
+            std::ostringstream text;
+            rc::detail::printResultMessage(result, text);
+            return text.str();
+        }();
     }
 }
 

@@ -28,12 +28,14 @@ namespace iommufd::inline v0_1::dma {
 
 class IOMMUFD_EXPORT Memory {
 public:
-    enum class HugePages : std::uint8_t { no, transparent, hugetlb };
+    // As the machine has it (/sys/kernel/mm/transparent_hugepage/enabled); none; those that the kernel makes where it can, which is
+    // advice; or those of hugetlbfs, or none at all.
+    enum class HugePages : std::uint8_t { standard, never, transparent, hugetlb };
     enum class Policy : std::uint8_t { standard, preferred, bind, interleave };
 
     struct Options {
         std::string label = "memory";  // named by errors
-        HugePages huge_pages = HugePages::no;
+        HugePages huge_pages = HugePages::standard;
         std::uint64_t huge_page_size = 0;  // of hugetlb, in bytes; 0: the machine's default
         bool shared = true;                // of file() and fd(): changes reach the file
         bool read_only = false;            // of file() and fd()

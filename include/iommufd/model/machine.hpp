@@ -23,6 +23,7 @@
 // - A file that is sealed against writing is mapped, but the device's writes to it are blocked.
 // - A device is as fast as the call that starts it: edu has done its DMA when the write returns.
 // - A hardware queue's memory counts as contiguous where its addresses are; in Linux that is luck.
+// - The mock's limit of memory for batches is taken and has no effect.
 // - vhost-vdpa after a reset without IOTLB_PERSIST: the device reaches nothing (vdpasim: any address).
 //
 // It needs Linux 5.14 (MADV_POPULATE_WRITE) and process_vm_readv(2), which old containers forbid.

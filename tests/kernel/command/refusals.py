@@ -85,7 +85,7 @@ class Devices(Refused):
     def test_one_that_its_host_driver_has_is_told_with_the_driver_and_how_to_take_it(self):
         line = self.refuse(FAILED, *objects(), *vfio("d", f"host={ROOT_PORT}"))
         self.assertIn("(it is bound to its host driver pcieport)", line)
-        self.assertIn(f"echo vfio-pci > /sys/bus/pci/devices/{ROOT_PORT}/driver_override", line)
+        self.assertIn(f"run `iommufd bind {ROOT_PORT}`", line)
 
     def test_a_group_that_is_not_viable_is_listed_with_the_driver_that_is_in_the_way(self):
         def driver(device):

@@ -71,3 +71,5 @@ class Words(CommandTest):
         self.says("extra", "extra", command="dmatest")
         self.says("no device is given", command="dmatest")
         self.says("--destructive", "--destructive=perhaps", command="dmatest")
+        self.says("there is no such operation", "IOAS_MOP", "ENOMEM", command="explain")
+        self.says("there is no such errno", "IOAS_MAP", "ENOSUCH", command="explain")
