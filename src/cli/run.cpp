@@ -52,8 +52,12 @@ private:
 
     void watch(Waiting& waiting, const std::string& id, int fd, Handler handler) {
         if (fd < 0) return;
-        waiting.try_emplace(id, loop_, fd);
-        wait(waiting, id, handler);
+        asio::error_code error;
+        const auto entry = waiting.try_emplace(id, loop_).first;
+        entry->second.assign(fd, error);
+        if (!error) return wait(waiting, id, handler);
+        waiting.erase(entry);
+        fmt::print(stderr, "iommufd: error: cannot watch '{}' for interrupts: {}\n", id, error.message());
     }
 
     // Until the next interrupt.

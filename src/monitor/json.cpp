@@ -106,9 +106,12 @@ std::vector<const Json::Member*> Json::members() const {
     const auto& members = std::get<Object>(value_);
     ordered.reserve(members.size());
     for (const Member& member : members) ordered.push_back(&member);
-    // Of one bucket the last one that was put in comes first.
-    std::ranges::reverse(ordered);
-    std::ranges::stable_sort(ordered, {}, [](const Member* member) { return bucket(member->key); });
+    std::ranges::sort(ordered, [](const Member* one, const Member* other) {
+        const unsigned bucket_of_one = bucket(one->key);
+        const unsigned bucket_of_other = bucket(other->key);
+        // Of one bucket the last one that was put in comes first.
+        return bucket_of_one != bucket_of_other ? bucket_of_one < bucket_of_other : one > other;
+    });
     return ordered;
 }
 

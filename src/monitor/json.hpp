@@ -7,7 +7,7 @@
 //     Json::of("id", "dma0", "ioas", 2)      an object
 //     Json(Json::Array{})                    an array
 //
-// Strings hold UTF-8. Nothing but the constructors, add() and push_back() needs memory.
+// Strings hold UTF-8. To destroy it, or to look into it, needs no memory.
 //
 // Threads: a value.
 #pragma once

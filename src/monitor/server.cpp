@@ -67,7 +67,7 @@ Received receive(int socket, std::span<char> buffer, sys::Kernel& kernel) {
 
 struct Server::State : std::enable_shared_from_this<Server::State> {
     struct Client {
-        Client(asio::io_context& loop, int fd, Monitor& monitor) : socket(loop, fd), session(monitor) {}
+        Client(asio::io_context& loop, Monitor& monitor) : socket(loop), session(monitor) {}
         stream_descriptor socket;
         Session session;
         bool reading = false;
@@ -95,7 +95,7 @@ struct Server::State : std::enable_shared_from_this<Server::State> {
     void accept() {
         const int fd = ::accept4(listening.fd(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
         const bool is_exhausted = fd < 0 && errno != EAGAIN && errno != ECONNABORTED && errno != EINTR;
-        if (fd >= 0) admit(fd);
+        if (fd >= 0) admit({sys::host_kernel(), fd});
         if (!is_exhausted) return wait_for_clients();
         // No descriptors, no memory: whoever waits there waits until there are.
         constexpr std::chrono::milliseconds kPause{100};
@@ -105,21 +105,19 @@ struct Server::State : std::enable_shared_from_this<Server::State> {
         });
     }
 
-    void admit(int fd) {
-        if (clients.size() == kMostClients) {
-            (void)::close(fd);
-            return;
-        }
-        Handle client;
-        try {
-            client = std::make_shared<Client>(loop, fd, monitor);
-            clients.push_back(client);
-            client->session.on_told([this, weak = std::weak_ptr(client)] { post(weak, &State::go_on); });
-        } catch (const std::bad_alloc&) {
-            if (!client) (void)::close(fd);
-            return;
-        }
+    void admit(sys::Fd connection) try {
+        if (clients.size() == kMostClients) return;
+        const auto client = std::make_shared<Client>(loop, monitor);
+        clients.reserve(clients.size() + 1);
+        asio::error_code error;
+        client->socket.assign(connection.number(), error);
+        if (error) return;
+        (void)connection.release();
+        clients.push_back(client);
+        client->session.on_told([this, weak = std::weak_ptr(client)] { post(weak, &State::go_on); });
         go_on(client);
+    } catch (const std::bad_alloc&) {
+        // It is hung up on, if it isn't in the list already.
     }
 
     // Does what there is to do for a client: to send, to take its turn, to listen.

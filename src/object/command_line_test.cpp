@@ -18,6 +18,8 @@ TEST(NormaliseArgv, OneDashBecomesTwo) {
                 ElementsAre("run", "--object", "iommufd,id=a", "--device", "x", "--object", "y"));
     EXPECT_THAT(normal({"-object=iommufd,id=a", "--device=x"}),
                 ElementsAre("--object=iommufd,id=a", "--device=x"));
+    EXPECT_THAT(normal({"-qmp", "unix:-device", "-qmp=unix:b"}),
+                ElementsAre("--qmp", "unix:-device", "--qmp=unix:b"));
 }
 
 TEST(NormaliseArgv, OtherArgumentsAreLeftAlone) {
