@@ -271,6 +271,8 @@ private:
                        : request == mock::kTest ? sizeof(mock::TestCmd)
                                                 : 32;
         keep_within_memory(words, pointer_of(request, words[1]));
+        if (std::uint32_t* const number = descriptor_in(request, words); number != nullptr && *number < 64)
+            *number = static_cast<std::uint32_t>(fds_[*number % fds_.size()]);
         // The first of each kind does, but for what only another takes.
         const bool vfio = what % 16 == 14;
         const int on = what % 16 == 15 ? fds_[2] : vfio ? fds_[1] : fds_[0];
@@ -280,6 +282,24 @@ private:
         if (request == mock::kTest && words[1] == mock::kDmabufGet) remember(rc);
         if (request == uapi::kFaultQueueAlloc) remember(static_cast<int>(words[3]));
         if (request == uapi::kVeventqAlloc) remember(static_cast<int>(words[6]));
+    }
+    // The word that names a descriptor: of those that the program was given, since the model's own are in this process, too,
+    // and one of them would count as a leak once it is named.
+    static std::uint32_t* descriptor_in(uapi::Request request, std::uint32_t* words) {
+        if (request == uapi::kIoasMapFile) return words + 3;
+        if (request == uapi::vfio::kDeviceBindIommufd) return words + 2;
+        if (request != mock::kTest) return nullptr;
+        switch (words[1]) {
+            case mock::kDestroyAccessPages:
+            case mock::kAccessPages:
+            case mock::kAccessRw:
+            case mock::kAccessReplaceIoas:
+                return words + 2;
+            case mock::kDmabufRevoke:
+                return words + 4;
+            default:
+                return nullptr;
+        }
     }
     void remember(int fd) {
         if (fd >= 0) fds_.push_back(fd);
