@@ -18,6 +18,13 @@
 #include "error/compose.hpp"
 #include "monitor/testing.hpp"
 
+// UndefinedBehaviorSanitizer looks at an object through a pipe, and takes one that it can't look at for a bad one.
+#if defined(__has_feature)
+#if __has_feature(undefined_behavior_sanitizer)
+#define IOMMUFD_SANITIZER_NEEDS_DESCRIPTORS
+#endif
+#endif
+
 namespace iommufd::monitor {
 namespace {
 
@@ -298,6 +305,9 @@ TEST_F(ServerTest, AMessageThatIsTooLongIsRefusedAndTheClientGoesOn) {
 }
 
 TEST_F(ServerTest, WithoutDescriptorsNobodyIsLetInUntilThereAreSome) {
+#ifdef IOMMUFD_SANITIZER_NEEDS_DESCRIPTORS
+    GTEST_SKIP() << "the sanitizer has no descriptors then either";
+#endif
     Peer peer(path_);
     rlimit limit{};
     ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &limit), 0);
