@@ -150,6 +150,7 @@ private:
             !may_cut(first == 0 ? 0 : first - 1, first) || !may_cut(first + count - 1, first + count);
         const auto unmapped = space_.unmap(range(first, count));
         if (cuts || mapped == 0) {
+            ASSERT_FALSE(unmapped) << *unmapped << " bytes";
             ASSERT_EQ(unmapped.error().code(), cuts ? EINVAL : ENOENT);
             return;
         }
