@@ -44,7 +44,7 @@ IOMMUFD_C_API const char *iommufd_error_text(void);
 IOMMUFD_C_API const char *iommufd_error_what(void);
 IOMMUFD_C_API const char *iommufd_error_cause(void);
 IOMMUFD_C_API const char *iommufd_error_next_step(void);
-/* The system call or ioctl that failed: "IOAS_MAP"; "refused" where the library itself said no. */
+/* The system call or ioctl that failed: "IOMMU_IOAS_MAP"; "refused" where the library itself said no. */
 IOMMUFD_C_API const char *iommufd_error_operation(void);
 
 /*

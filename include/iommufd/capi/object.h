@@ -55,7 +55,7 @@ enum iommufd_accounting {
 };
 /* Against what pages count that this process maps now: one of the above. Opens the node for the question if need be. */
 IOMMUFD_C_API int iommufd_get_accounting(const struct iommufd_object *object);
-/* Whether the kernel has an ioctl ("IOAS_MAP_FILE"): 1 or 0. Opens the node if need be. -ENOENT: no such ioctl. */
+/* Whether the kernel has an ioctl ("IOMMU_IOAS_MAP_FILE"): 1 or 0. Opens the node if need be. -ENOENT: no such ioctl. */
 IOMMUFD_C_API int iommufd_has(const struct iommufd_object *object, const char *operation);
 
 #endif

@@ -33,8 +33,8 @@ struct iommufd_vfio_options {
 
 /*
  * By PCI address, an mdev's UUID, or a device's folder in /sys. -ENOENT: no such device. -ENODEV: it isn't bound to a
- * VFIO driver, which the error explains. -EBUSY, -EPERM: its group isn't viable, or somebody has it. -EACCES: the node's
- * permissions, or the VF token. -EINVAL: no VF token, or no so many bits.
+ * VFIO driver, which the error explains. -EBUSY, -EPERM: its group isn't viable. -EINVAL: somebody has it. -EACCES: the node's
+ * permissions, or the VF token. -EINVAL: no VF token, or more than 64 bits.
  */
 IOMMUFD_C_API int iommufd_vfio_open(const struct iommufd_object *object, const char *where,
                                     const struct iommufd_vfio_options *options, struct iommufd_vfio **device);
@@ -107,6 +107,7 @@ IOMMUFD_C_API int iommufd_vfio_get_irq_info(const struct iommufd_vfio *device, u
 IOMMUFD_C_API int iommufd_vfio_set_irqs(const struct iommufd_vfio *device, uint32_t irq, uint32_t first,
                                         const int *eventfds, size_t count);
 IOMMUFD_C_API int iommufd_vfio_disable_irqs(const struct iommufd_vfio *device, uint32_t irq);
+/* -ENOTTY: the kernel doesn't mask that kind. -EINVAL: no such vector. */
 IOMMUFD_C_API int iommufd_vfio_mask_irq(const struct iommufd_vfio *device, uint32_t irq, uint32_t vector);
 IOMMUFD_C_API int iommufd_vfio_unmask_irq(const struct iommufd_vfio *device, uint32_t irq, uint32_t vector);
 /* Fires the vector's eventfd, as if the device had. */
