@@ -121,6 +121,19 @@ TEST_F(DoctorTest, EverythingPassesOnTheGoodMachineButWhatOnlyRootCouldSee) {
     EXPECT_NE(found(all, "iommu-capabilities", Verdict::pass), nullptr);
 }
 
+TEST_F(DoctorTest, TheIommuIsNamedByItsKind) {
+    for (const auto& [name, kind] :
+         {std::pair("ivhd0", "AMD-Vi (ivhd0)"), std::pair("smmu3.0x2b400000", "Arm SMMUv3"),
+          std::pair("0000:00:01.0", "virtio-iommu (0000:00:01.0)")}) {
+        kernel_.remove("/sys/class/iommu");
+        kernel_.folder(std::string("/sys/class/iommu/") + name);
+        const Findings all = findings();
+        const Finding* const its = found(all, "iommu", Verdict::pass);
+        ASSERT_NE(its, nullptr) << listed(all);
+        EXPECT_THAT(its->evidence, HasSubstr(kind));
+    }
+}
+
 TEST_F(DoctorTest, NothingIsLeftOpen) {
     (void)findings();
     EXPECT_FALSE(model_.leaks().any()) << model_.leaks().text();

@@ -3,6 +3,7 @@
 
 #include "cli/doctor/checks.hpp"
 #include "error/compose.hpp"
+#include "vfio/sysfs.hpp"
 
 namespace iommufd::inline v0_1::cli::doctor {
 namespace {
@@ -15,7 +16,8 @@ std::string_view kind_of(std::string_view name) {
     if (name.starts_with("ivhd")) return "AMD-Vi";
     if (name.starts_with("smmu3")) return "Arm SMMUv3";
     if (name.starts_with("smmu")) return "Arm SMMU";
-    if (name.starts_with("virtio")) return "virtio-iommu";
+    // It has the name of its device on the bus.
+    if (name.starts_with("virtio") || vfio::parse_pci_address(name)) return "virtio-iommu";
     return "an IOMMU";
 }
 
