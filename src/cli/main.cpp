@@ -15,6 +15,7 @@
 #include "cli/bind.hpp"
 #include "cli/devices.hpp"
 #include "cli/dmatest.hpp"
+#include "cli/doctor/doctor.hpp"
 #include "cli/exec.hpp"
 #include "cli/explain.hpp"
 #include "cli/fail.hpp"
@@ -155,6 +156,20 @@ void add_to(CLI::App& command, BindArguments& arguments, const char* force) {
         ->type_name("SECONDS");
 }
 
+void add_to(CLI::App& command, doctor::Arguments& arguments) {
+    command.footer(
+        "Nothing is changed. A device that VFIO has and nobody uses is opened for a moment, to ask what it "
+        "can.\n"
+        "PASS, WARN and FAIL; ---- is what could not be seen. Exit status: 0 nothing has failed; 1 something "
+        "has.");
+    command.add_option("device", arguments.device, "its PCI address; none: the machine alone")
+        ->type_name("BDF");
+    command.add_option("--memory", arguments.memory, "of the guest that it is for: 64G (1G)")
+        ->transform(CLI::AsSizeValue(false))
+        ->type_name("SIZE");
+    command.add_flag("--json", arguments.json, "as JSON");
+}
+
 // Takes away the words of the command that is to be started: what follows the first "--".
 std::vector<std::string> cut_command(std::vector<std::string>& words) {
     const auto mark = std::ranges::find(words, "--");
@@ -213,6 +228,11 @@ int main(int argc, char** argv) {
         "devices", "list the machine's PCI devices by IOMMU group, and who has each of them");
     devices_command->add_flag("--json", devices_as_json, "as JSON");
 
+    doctor::Arguments doctor_arguments;
+    CLI::App* const doctor_command = app.add_subcommand(
+        "doctor", "find out why a device, or any, can't be passed through, and how to mend it");
+    add_to(*doctor_command, doctor_arguments);
+
     std::string operation;
     std::string code;
     CLI::App* const explain_command =
@@ -240,6 +260,7 @@ int main(int argc, char** argv) {
     }
 
     if (exec_command->parsed()) return exec(exec_arguments);
+    if (doctor_command->parsed()) return doctor::examine(doctor_arguments);
     if (devices_command->parsed()) return devices(devices_as_json);
     if (explain_command->parsed()) return explain(operation, code);
     if (bind_command->parsed()) return bind(bind_arguments);
