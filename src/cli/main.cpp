@@ -18,6 +18,7 @@
 #include "cli/doctor/doctor.hpp"
 #include "cli/exec.hpp"
 #include "cli/explain.hpp"
+#include "cli/plan.hpp"
 #include "cli/run.hpp"
 #include "iommufd/object/command_line.hpp"
 
@@ -170,6 +171,24 @@ void add_to(CLI::App& command, doctor::Arguments& arguments) {
     command.add_flag("--json", arguments.json, "as JSON");
 }
 
+void add_to(CLI::App& command, PlanArguments& arguments) {
+    command.footer(
+        "The figure is exact for a process that has nothing locked yet, and per user for a user who has "
+        "nothing locked.\n"
+        "Exit status: 0 the limit in force is enough; 1 it isn't.");
+    command.add_option("--memory", arguments.memory, "of the guest: 64G, 512M")
+        ->transform(CLI::AsSizeValue(false))
+        ->check(CLI::Range(std::uint64_t{4096}, std::uint64_t{1} << 46))
+        ->type_name("SIZE")
+        ->required();
+    command.add_option("--devices", arguments.devices, "of VFIO (1)")->check(CLI::Range(0, 1024));
+    command.add_option("--pinning-vdpa", arguments.pinning_vdpa, "vhost-vdpa devices that pin (0)")
+        ->check(CLI::Range(0, 1024));
+    command.add_flag("--viommu", arguments.viommu,
+                     "the guest has an IOMMU that isn't nested: each device has an address space of its own");
+    command.add_flag("--json", arguments.json, "as JSON");
+}
+
 // Takes away the words of the command that is to be started: what follows the first "--".
 std::vector<std::string> cut_command(std::vector<std::string>& words) {
     const auto mark = std::ranges::find(words, "--");
@@ -233,6 +252,11 @@ int main(int argc, char** argv) {
         "doctor", "find out why a device, or any, can't be passed through, and how to mend it");
     add_to(*doctor_command, doctor_arguments);
 
+    PlanArguments plan_arguments;
+    CLI::App* const plan_command = app.add_subcommand(
+        "plan", "say how much memory a guest's devices need locked, and how long it takes to map");
+    add_to(*plan_command, plan_arguments);
+
     std::string operation;
     std::string code;
     CLI::App* const explain_command =
@@ -262,6 +286,7 @@ int main(int argc, char** argv) {
 
     if (exec_command->parsed()) return exec(exec_arguments);
     if (doctor_command->parsed()) return doctor::examine(doctor_arguments);
+    if (plan_command->parsed()) return plan(plan_arguments);
     if (devices_command->parsed()) return devices(devices_as_json);
     if (explain_command->parsed()) return explain(operation, code);
     if (bind_command->parsed()) return bind(bind_arguments);

@@ -14,20 +14,6 @@
 namespace iommufd::inline v0_1::cli::doctor {
 namespace {
 
-// The second number of "Uid:	1000	1000	1000	1000".
-unsigned effective_user(sys::Kernel& kernel) {
-    std::istringstream lines(content_of(kernel, "/proc/self/status").value_or(""));
-    std::string line;
-    while (std::getline(lines, line)) {
-        std::istringstream words(line);
-        std::string key;
-        unsigned real = 0;
-        unsigned effective = 0;
-        if (words >> key >> real >> effective && key == "Uid:") return effective;
-    }
-    return 0;
-}
-
 Result<Device> find_device(sys::Kernel& kernel, std::string_view where) {
     auto folder = vfio::device_folder(kernel, where);
     if (!folder) return folder.error();
@@ -76,18 +62,30 @@ std::vector<std::string> names_in(sys::Kernel& kernel, const std::string& path) 
     return names;
 }
 
+// The second number of "Uid:	1000	1000	1000	1000".
+unsigned effective_user(sys::Kernel& kernel) {
+    std::istringstream lines(content_of(kernel, "/proc/self/status").value_or(""));
+    std::string line;
+    while (std::getline(lines, line)) {
+        std::istringstream words(line);
+        std::string key;
+        unsigned real = 0;
+        unsigned effective = 0;
+        if (words >> key >> real >> effective && key == "Uid:") return effective;
+    }
+    return 0;
+}
+
 Result<Machine> look_at(sys::Kernel& kernel, std::string_view where, std::uint64_t memory) {
     Machine machine{.kernel = kernel,
                     .release = line_of(kernel, "/proc/sys/kernel/osrelease"),
                     .command_line = {},
                     .user = effective_user(kernel),
-                    .process = std::nullopt,
                     .iommus = names_in(kernel, "/sys/class/iommu"),
                     .device = std::nullopt,
                     .memory = memory};
     std::istringstream words(line_of(kernel, "/proc/cmdline"));
     for (std::string word; words >> word;) machine.command_line.push_back(word);
-    if (auto process = host::process(kernel)) machine.process = *process;
     // The mock of the kernel's own tests is no IOMMU of this machine.
     std::erase_if(machine.iommus,
                   [](const std::string& name) { return name.starts_with("iommufd_selftest"); });
