@@ -12,6 +12,7 @@
 
 #include "cli/account.hpp"
 #include "cli/arguments.hpp"
+#include "cli/fail.hpp"
 #include "cli/placeholders.hpp"
 #include "error/compose.hpp"
 #include "host/device_nodes.hpp"
@@ -147,11 +148,6 @@ std::vector<char*> pointers(std::vector<std::string>& words) {
     for (std::string& word : words) pointers.push_back(word.data());
     pointers.push_back(nullptr);
     return pointers;
-}
-
-int fail(int status, const Error& error) {
-    fmt::print(stderr, "iommufd: {}\n", error.line());
-    return status;
 }
 
 Result<void> give_up(const Account* account) {

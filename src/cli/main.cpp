@@ -18,6 +18,7 @@
 #include "cli/doctor/doctor.hpp"
 #include "cli/exec.hpp"
 #include "cli/explain.hpp"
+#include "cli/fail.hpp"
 #include "cli/plan.hpp"
 #include "cli/run.hpp"
 #include "iommufd/object/command_line.hpp"
@@ -47,9 +48,8 @@ struct ObjectOptions {
         command
             .add_option_function<std::string>(
                 "--model", [this](const std::string& text) { arguments.model = text; },
-                "work on the embedded model kernel, as a DESCRIPTION says: devices=edu,vdpa-blk:size=64M, or "
-                "a "
-                "file FILE.json")
+                "work on the embedded model kernel, as a DESCRIPTION says: devices=edu,vdpa-blk:size=64M, "
+                "or a file FILE.json")
             ->expected(0, 1)
             ->type_name("DESCRIPTION");
     }
@@ -280,8 +280,7 @@ int main(int argc, char** argv) {
             fmt::print("{}", text.str());
             return status;
         }
-        fmt::print(stderr, "iommufd: {}\n", usage_error(app, error).line());
-        return kUsage;
+        return fail(kUsage, usage_error(app, error));
     }
 
     if (exec_command->parsed()) return exec(exec_arguments);

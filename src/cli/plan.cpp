@@ -8,6 +8,7 @@
 
 #include "cli/arguments.hpp"
 #include "cli/doctor/memlock.hpp"
+#include "cli/fail.hpp"
 #include "cli/map_time.hpp"
 #include "error/compose.hpp"
 #include "iommufd/backend/backend.hpp"
@@ -131,10 +132,7 @@ int plan(const PlanArguments& arguments) {
     const auto page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
     auto memlock = doctor::memlock(kernel);
     const auto machine = host::total_memory(kernel);
-    if (!memlock || !machine) {
-        fmt::print(stderr, "iommufd: {}\n", (memlock ? machine.error() : memlock.error()).line());
-        return kFailed;
-    }
+    if (!memlock || !machine) return fail(kFailed, (memlock ? machine.error() : memlock.error()));
     const PinnedMemory pinned = pinned_memory(arguments, page);
     const auto backend = Backend::open();
     const auto accounting = backend ? backend->accounting() : Result<Accounting>(backend.error());

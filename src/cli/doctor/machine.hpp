@@ -44,8 +44,6 @@ std::string argument(const Machine& machine, std::string_view start);
 // This process's, by number.
 unsigned effective_user(sys::Kernel& kernel);
 
-// The first line of a file; empty where there is none.
-std::string line_of(sys::Kernel& kernel, const std::string& path);
 // Everything, however long; nothing where it can't be read.
 std::optional<std::string> content_of(sys::Kernel& kernel, const std::string& path);
 bool exists(sys::Kernel& kernel, const std::string& path);

@@ -5,6 +5,7 @@
 
 #include "cli/doctor/machine.hpp"
 #include "error/compose.hpp"
+#include "host/first_line.hpp"
 #include "iommufd/host/process.hpp"
 
 namespace iommufd::inline v0_1::cli::doctor {
@@ -54,7 +55,7 @@ std::string limits_set(sys::Kernel& kernel) {
 
 // The unit in whose cgroup this process is: "vm.service"; empty where there is none.
 std::string unit_of(sys::Kernel& kernel) {
-    std::istringstream parts(line_of(kernel, "/proc/self/cgroup"));
+    std::istringstream parts(host::first_line(kernel, "/proc/self/cgroup"));
     std::string unit;
     for (std::string part; std::getline(parts, part, '/');)
         if (part.ends_with(".service")) unit = part;

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-#include <sys/sysmacros.h>
-
 #include "cli/doctor/checks.hpp"
 #include "cli/doctor/memlock.hpp"
 #include "error/compose.hpp"
 #include "host/device_nodes.hpp"
+#include "host/first_line.hpp"
 #include "iommufd/backend/backend.hpp"
 
 namespace iommufd::inline v0_1::cli::doctor {
@@ -59,17 +58,12 @@ Findings check_accounting(const Machine& machine) {
             break;
     }
     std::string others;
-    const std::string number = line_of(machine.kernel, "/sys/class/misc/iommu/dev");
-    if (const std::size_t colon = number.find(':'); colon != std::string::npos) {
-        const auto nodes = std::vector<host::DeviceNode>{
-            {.name = "iommu",
-             .number = makedev(static_cast<unsigned>(std::stoul(number)),
-                               static_cast<unsigned>(std::stoul(number.substr(colon + 1)))),
-             .is_block = false}};
-        if (const auto openers = host::openers(machine.kernel, nodes))
+    if (const auto number =
+            host::parse_device_number(host::first_line(machine.kernel, "/sys/class/misc/iommu/dev")))
+        if (const auto openers =
+                host::openers(machine.kernel, {{.name = "iommu", .number = *number, .is_block = false}}))
             for (const host::Opener& opener : *openers)
                 others += compose(others.empty() ? "" : ", ", host::text(opener));
-    }
     if (others.empty())
         return {{.verdict = Verdict::pass,
                  .check = kCheck,
@@ -85,14 +79,15 @@ Findings check_accounting(const Machine& machine) {
 
 Findings check_huge_pages(const Machine& machine) {
     constexpr const char* kCheck = "huge-pages";
-    const std::string transparent = line_of(machine.kernel, "/sys/kernel/mm/transparent_hugepage/enabled");
+    const std::string transparent =
+        host::first_line(machine.kernel, "/sys/kernel/mm/transparent_hugepage/enabled");
     std::string pools;
     for (const std::string& size : names_in(machine.kernel, "/sys/kernel/mm/hugepages")) {
         const std::string folder = compose("/sys/kernel/mm/hugepages/", size);
-        const std::string count = line_of(machine.kernel, folder + "/nr_hugepages");
+        const std::string count = host::first_line(machine.kernel, folder + "/nr_hugepages");
         if (!count.empty() && count != "0")
             pools += compose("; ", size, ": ", count, ", ",
-                             line_of(machine.kernel, folder + "/free_hugepages"), " free");
+                             host::first_line(machine.kernel, folder + "/free_hugepages"), " free");
     }
     const std::string evidence = compose("transparent: ", transparent.empty() ? "none" : transparent, pools);
     if (pools.empty() && (transparent.empty() || transparent.contains("[never]")))
