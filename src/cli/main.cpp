@@ -21,6 +21,7 @@
 #include "cli/fail.hpp"
 #include "cli/plan.hpp"
 #include "cli/run.hpp"
+#include "cli/show.hpp"
 #include "iommufd/object/command_line.hpp"
 
 namespace iommufd::inline v0_1::cli {
@@ -257,6 +258,14 @@ int main(int argc, char** argv) {
         "plan", "say how much memory a guest's devices need locked, and how long it takes to map");
     add_to(*plan_command, plan_arguments);
 
+    ShowArguments show_arguments;
+    CLI::App* const show_command =
+        app.add_subcommand("show", "show what a running instance has: objects, devices, address spaces");
+    show_command->add_option("socket", show_arguments.socket, "of its -qmp")->type_name("PATH")->required();
+    show_command->add_option("--svg", show_arguments.svg, "write the address spaces as a picture")
+        ->type_name("FILE");
+    show_command->add_flag("--json", show_arguments.json, "as JSON");
+
     std::string operation;
     std::string code;
     CLI::App* const explain_command =
@@ -286,6 +295,7 @@ int main(int argc, char** argv) {
     if (exec_command->parsed()) return exec(exec_arguments);
     if (doctor_command->parsed()) return doctor::examine(doctor_arguments);
     if (plan_command->parsed()) return plan(plan_arguments);
+    if (show_command->parsed()) return show(show_arguments);
     if (devices_command->parsed()) return devices(devices_as_json);
     if (explain_command->parsed()) return explain(operation, code);
     if (bind_command->parsed()) return bind(bind_arguments);

@@ -114,9 +114,10 @@ void print_text(const PlanArguments& arguments, const Plan& plan) {
         fmt::print("this machine     has {} only: devices need all of it in memory\n",
                    size_text(plan.machine));
     if (plan.enough())
-        fmt::print("enough\n");
+        fmt::print("the limit is enough\n");
     else
-        fmt::print("not enough\n                 -> {}\n", doctor::how_to_raise(plan.memlock, *plan.needed));
+        fmt::print("the limit is not enough\n                 -> {}\n",
+                   doctor::how_to_raise(plan.memlock, *plan.needed));
 }
 
 }  // namespace

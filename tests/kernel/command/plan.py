@@ -150,4 +150,4 @@ class Plan(CommandTest):
         self.assertEqual((process.returncode, process.stderr), (0, ""))
         self.assertIn("locked memory    2 GiB by iommufd, once for the address space of each device\n", process.stdout)
         self.assertRegex(process.stdout, r"time to map      about [0-9.]+ s, by 256 MiB mapped through 0000:")
-        self.assertTrue(process.stdout.endswith("\nenough\n"))
+        self.assertTrue(process.stdout.endswith("\nthe limit is enough\n"))
