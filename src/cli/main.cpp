@@ -19,9 +19,11 @@
 #include "cli/exec.hpp"
 #include "cli/explain.hpp"
 #include "cli/fail.hpp"
+#include "cli/metrics.hpp"
 #include "cli/plan.hpp"
 #include "cli/run.hpp"
 #include "cli/show.hpp"
+#include "cli/top.hpp"
 #include "iommufd/object/command_line.hpp"
 
 namespace iommufd::inline v0_1::cli {
@@ -266,6 +268,24 @@ int main(int argc, char** argv) {
         ->type_name("FILE");
     show_command->add_flag("--json", show_arguments.json, "as JSON");
 
+    TopArguments top_arguments;
+    CLI::App* const top_command =
+        app.add_subcommand("top", "show a running instance's counters, again and again");
+    top_command->add_option("socket", top_arguments.socket, "of its -qmp")->type_name("PATH")->required();
+    top_command->add_option("--interval", top_arguments.interval, "in seconds (1)")
+        ->check(CLI::Range(0.05, 3600.0));
+    top_command->add_option("--count", top_arguments.count, "of looks; none: until it is interrupted");
+    top_command->add_flag("--json", top_arguments.json, "as JSON, a line for each look");
+
+    MetricsArguments metrics_arguments;
+    CLI::App* const metrics_command =
+        app.add_subcommand("metrics", "print a running instance's counters for Prometheus, or serve them");
+    metrics_command->add_option("socket", metrics_arguments.socket, "of its -qmp")
+        ->type_name("PATH")
+        ->required();
+    metrics_command->add_option("--listen", metrics_arguments.listen, "there, by HTTP, for this machine only")
+        ->type_name("unix:PATH|127.0.0.1:PORT|[::1]:PORT");
+
     std::string operation;
     std::string code;
     CLI::App* const explain_command =
@@ -295,6 +315,8 @@ int main(int argc, char** argv) {
     if (exec_command->parsed()) return exec(exec_arguments);
     if (doctor_command->parsed()) return doctor::examine(doctor_arguments);
     if (plan_command->parsed()) return plan(plan_arguments);
+    if (top_command->parsed()) return top(top_arguments);
+    if (metrics_command->parsed()) return metrics(metrics_arguments);
     if (show_command->parsed()) return show(show_arguments);
     if (devices_command->parsed()) return devices(devices_as_json);
     if (explain_command->parsed()) return explain(operation, code);

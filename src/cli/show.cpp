@@ -10,7 +10,7 @@
 
 #include "cli/arguments.hpp"
 #include "cli/fail.hpp"
-#include "cli/qmp_client.hpp"
+#include "cli/instance.hpp"
 #include "cli/space_picture.hpp"
 #include "error/compose.hpp"
 
@@ -49,24 +49,10 @@ void print_text(const Json& all) {
     }
 }
 
-Result<Json> look(const std::string& socket) {
-    auto client = QmpClient::connect(socket);
-    if (!client) return client.error();
-    Json all = Json::object();
-    for (const auto& [key, command] :
-         {std::pair("iommufds", "query-iommufd"), std::pair("devices", "query-devices"),
-          std::pair("spaces", "query-address-spaces")}) {
-        auto answer = client->ask(command);
-        if (!answer) return answer.error();
-        all[key] = *std::move(answer);
-    }
-    return all;
-}
-
 }  // namespace
 
 int show(const ShowArguments& arguments) {
-    const auto all = look(arguments.socket);
+    const auto all = look_at_instance(arguments.socket);
     if (!all) return fail(kFailed, all.error());
     if (!arguments.svg.empty()) {
         std::ofstream file(arguments.svg);

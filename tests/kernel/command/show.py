@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0 OR MIT
 """`iommufd show`: a running instance, by its control socket."""
 
+import http.client
 import json
 import os
+import socket
 import tempfile
 import xml.etree.ElementTree
 
@@ -56,6 +58,40 @@ class Show(CommandTest):
         self.assertEqual(space["reachable"], [{"last": (1 << 28) - 1, "first": 0}])
         self.assertEqual((space["mappings"][0]["iova"], space["mappings"][0]["size"]), (IOVA, 64 * MIB))
         self.assertEqual([device["id"] for device in told["devices"]], ["edu0"])
+
+    def test_top_shows_the_counters_and_how_fast_they_grow(self):
+        with self.holding(*vfio("edu0", f"host={EDU}")):
+            process = run("top", self.socket, "--count", "2", "--interval", "0.1", "--json")
+            looks = [json.loads(line)["spaces"] for line in process.stdout.splitlines()]
+            self.assertEqual(len(looks), 2)
+            for (space,) in looks:
+                self.assertEqual((space["space"], space["devices"], space["mapped-bytes"], space["maps-per-second"]),
+                                 ("dma0", 1, 64 * MIB, 0))
+            process = run("top", self.socket, "--count", "1")
+            self.assertRegex(process.stdout, r"^space .*\ndma0 +1 +1 +64 MiB +64 MiB +0 +0 +0\.0%\n$")
+
+    def test_prometheus_gets_its_metrics_by_a_socket_of_this_machine(self):
+        with self.holding(*vfio("edu0", f"host={EDU}")) as instance:
+            printed = run("metrics", self.socket).stdout
+            self.assertIn('iommufd_space_pinned_bytes{space="dma0"} 67108864\n', printed)
+            where = self.socket + ".metrics"
+            with Holding(self.socket, "--listen", f"unix:{where}", command="metrics") as server:
+                self.assertEqual(os.stat(where).st_mode & 0o777, 0o600)
+                self.assertEqual(self.fetched(where, "/metrics"), (200, printed))
+                self.assertEqual(self.fetched(where, "/else")[0], 404)
+                instance.stop()
+                status, body = self.fetched(where, "/metrics")
+                self.assertEqual(status, 503)
+                self.assertIn("nobody listens there", body)
+            self.assertEqual((server.status, os.path.exists(where)), (0, False))
+
+    def fetched(self, path, page):
+        connection = http.client.HTTPConnection("localhost")
+        connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.connect(path)
+        connection.request("GET", page)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
 
     def test_where_nobody_listens_or_it_is_not_ours_that_is_said(self):
         self.assertIn("nobody listens there", self.refuse(FAILED, self.socket, command="show"))
