@@ -35,11 +35,11 @@ std::vector<Definition> standard_objects(const model::Description& description) 
     };
     std::map<std::string, int> numbers;
     for (const model::Device& device : model::Machine(description).devices()) {
-        const bool edu = device.kind == model::DeviceKind::edu;
-        const std::string kind = edu ? "edu" : "blk";
-        objects.push_back({.type = edu ? "vfio-pci" : "vhost-vdpa",
+        const bool pci = device.kind != model::DeviceKind::vdpa_blk;
+        const std::string kind = device.kind == model::DeviceKind::edu ? "edu" : pci ? "nvme" : "blk";
+        objects.push_back({.type = pci ? "vfio-pci" : "vhost-vdpa",
                            .id = compose(kind, numbers[kind]++),
-                           .properties = {{edu ? "host" : "vhostdev", edu ? device.name : device.node},
+                           .properties = {{pci ? "host" : "vhostdev", pci ? device.name : device.node},
                                           {"iommufd", "iommufd0"},
                                           {"space", "dma0"}}});
     }

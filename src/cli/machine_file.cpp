@@ -196,17 +196,16 @@ private:
         std::vector<Member> members = {{"kind", [](const Json&) {}}, {"name", [&](const Json& name) {
                                                                           text(at("name"), name, made.name);
                                                                       }}};
-        if (kind == "vdpa-blk") {
-            made.kind = DeviceKind::vdpa_blk;
+        if (!model::read_kind(kind, made.kind) && value.is_object())
+            fail(where, "has no 'kind': edu, nvme or vdpa-blk");
+        if (made.kind == DeviceKind::edu) members.push_back({"dma-bits", bits});
+        if (made.kind != DeviceKind::edu)
             members.push_back({"size", [&](const Json& bytes) { size(at("size"), bytes, made.disk_size); }});
+        if (made.kind == DeviceKind::vdpa_blk)
             members.push_back(
                 {"persist", [&](const Json& on) { flag(at("persist"), on, made.iotlb_persist); }});
-        } else if (kind == "edu") {
-            members.push_back({"dma-bits", bits});
+        else
             members.push_back({"group", [&](const Json& group) { siblings(at("group"), group, made); }});
-        } else if (value.is_object()) {
-            fail(where, "has no 'kind': edu or vdpa-blk");
-        }
         object(where, value, members);
         return made;
     }

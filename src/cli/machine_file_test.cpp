@@ -51,7 +51,7 @@ TEST(MachineFile, MayLeaveOutEverything) {
     ASSERT_TRUE(machine) << machine.error().line();
     EXPECT_TRUE(machine->devices.empty());
     EXPECT_EQ(machine->kernel, (model::KernelVersion{7, 3}));
-    EXPECT_EQ(read_machine("").value().devices.size(), 2U) << "one of each kind";
+    EXPECT_EQ(read_machine("").value().devices.size(), 3U) << "one of each kind";
     EXPECT_EQ(read_machine("devices=edu,iommu=virtio,kernel=6.6").value().iommu, IommuKind::virtio);
     EXPECT_EQ(read_machine(R"({"iommu": {"kind": "virtio"}})").value().iova_ranges.back().last,
               0x7fffffffffU);
@@ -107,8 +107,8 @@ TEST(MachineFile, WhatIsWrongIsSaidInOneLineWithItsPlace) {
         {R"({"limits": {"sys-rawio": 1}})", "limits.sys-rawio is neither true nor false"},
         {R"({"devices": {}})", "devices is no list"},
         {R"({"devices": [7]})", "devices[0] is no object"},
-        {R"({"devices": [{}]})", "devices[0] has no 'kind': edu or vdpa-blk"},
-        {R"({"devices": [{"kind": "toaster"}]})", "devices[0] has no 'kind': edu or vdpa-blk"},
+        {R"({"devices": [{}]})", "devices[0] has no 'kind': edu, nvme or vdpa-blk"},
+        {R"({"devices": [{"kind": "toaster"}]})", "devices[0] has no 'kind': edu, nvme or vdpa-blk"},
         {R"({"devices": [{"kind": "edu", "size": "1M"}]})",
          "devices[0] has no 'size': its members are kind, name, dma-bits, group"},
         {R"({"devices": [{"kind": "edu", "dma-bits": "32"}]})", "devices[0].dma-bits is no number of bits"},

@@ -51,7 +51,7 @@ struct ObjectOptions {
         command
             .add_option_function<std::string>(
                 "--model", [this](const std::string& text) { arguments.model = text; },
-                "work on the embedded model kernel, as a DESCRIPTION says: devices=edu,vdpa-blk:size=64M, "
+                "work on the embedded model kernel, as a DESCRIPTION says: devices=edu,nvme:size=64M, "
                 "or a file FILE.json")
             ->expected(0, 1)
             ->type_name("DESCRIPTION");

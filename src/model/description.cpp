@@ -15,7 +15,7 @@
 namespace iommufd::inline v0_1::model {
 namespace {
 
-constexpr std::string_view kForm = "devices=edu,vdpa-blk:size=64M,memlock=1M";
+constexpr std::string_view kForm = "devices=edu,nvme:size=64M,vdpa-blk,memlock=1M";
 
 Error refused(std::string what, std::string cause) {
     return Error::refused(EINVAL, std::move(what), std::move(cause), compose("write it like ", kForm));
@@ -55,23 +55,46 @@ bool is_plain_name(std::string_view name) {
     });
 }
 
+// Text forms of the kinds, and what each can be told.
+struct KindFacts {
+    DeviceKind kind;
+    std::string_view name;
+    std::string_view keys;
+    bool pci;
+    bool disk;
+};
+constexpr KindFacts kKinds[] = {
+    {.kind = DeviceKind::edu, .name = "edu", .keys = "name and dma-bits", .pci = true, .disk = false},
+    {.kind = DeviceKind::nvme, .name = "nvme", .keys = "name and size", .pci = true, .disk = true},
+    {.kind = DeviceKind::vdpa_blk,
+     .name = "vdpa-blk",
+     .keys = "name, size and persist",
+     .pci = false,
+     .disk = true}};
+
+const KindFacts& facts_of(DeviceKind kind) { return *std::ranges::find(kKinds, kind, &KindFacts::kind); }
+
+bool is_name_of(const KindFacts& kind, std::string_view name) {
+    return kind.pci ? is_pci_address(name) : is_plain_name(name);
+}
+
 Result<void> set(DeviceDescription& device, std::string_view key, std::string_view value) {
-    const bool edu = device.kind == DeviceKind::edu;
+    const KindFacts& kind = facts_of(device.kind);
     bool good = false;
     if (key == "name") {
         device.name = value;
-        good = edu ? is_pci_address(value) : is_plain_name(value);
-    } else if (key == "dma-bits" && edu) {
+        good = is_name_of(kind, value);
+    } else if (key == "dma-bits" && device.kind == DeviceKind::edu) {
         std::uint64_t bits = 0;
         good = read_number(value, bits) && bits >= 12 && bits <= 64;
         device.dma_bits = static_cast<unsigned>(bits);
-    } else if (key == "size" && !edu) {
+    } else if (key == "size" && kind.disk) {
         good = read_size(value, device.disk_size) && device.disk_size != 0 && device.disk_size % 512 == 0;
-    } else if (key == "persist" && !edu) {
+    } else if (key == "persist" && device.kind == DeviceKind::vdpa_blk) {
         good = read_switch(value, device.iotlb_persist);
     } else {
-        return refused(compose("cannot give ", edu ? "edu" : "vdpa-blk", " the key '", key, "'"),
-                       edu ? "its keys are name and dma-bits" : "its keys are name, size and persist");
+        return refused(compose("cannot give ", kind.name, " the key '", key, "'"),
+                       compose("its keys are ", kind.keys));
     }
     if (good) return {};
     return refused(compose("cannot set '", key, "' to '", value, "'"),
@@ -107,17 +130,14 @@ bool set(Description& description, std::string_view key, std::string_view value)
 Result<DeviceDescription> parse_device(std::string_view text) {
     const std::string_view kind = cut(text, ':');
     DeviceDescription device;
-    if (kind == "edu")
-        device.kind = DeviceKind::edu;
-    else if (kind == "vdpa-blk")
-        device.kind = DeviceKind::vdpa_blk;
-    else
-        return refused(compose("cannot model a '", kind, "'"), "the kinds of devices are edu and vdpa-blk");
+    if (!read_kind(kind, device.kind))
+        return refused(compose("cannot model a '", kind, "'"),
+                       "the kinds of devices are edu, nvme and vdpa-blk");
     while (!text.empty()) {
         // A PCI address has colons, too.
         const std::string_view key = cut(text, '=');
         std::string_view value;
-        if (key == "name" && device.kind == DeviceKind::edu && text.size() >= 12) {
+        if (key == "name" && facts_of(device.kind).pci && text.size() >= 12) {
             value = text.substr(0, 12);
             text.remove_prefix(12);
             if (text.starts_with(':')) text.remove_prefix(1);
@@ -153,6 +173,13 @@ bool read_version(std::string_view text, KernelVersion& version) {
     return true;
 }
 
+bool read_kind(std::string_view text, DeviceKind& kind) {
+    const auto* const found = std::ranges::find(kKinds, text, &KindFacts::name);
+    if (found == std::end(kKinds)) return false;
+    kind = found->kind;
+    return true;
+}
+
 Result<void> check(const Description& description) {
     constexpr KernelVersion kFirst{.major = 6, .minor = 6};
     constexpr KernelVersion kLast{.major = 7, .minor = 3};
@@ -179,14 +206,15 @@ Result<void> check(const Description& description) {
     }
     std::vector<std::string_view> names;
     for (const DeviceDescription& device : description.devices) {
-        const bool edu = device.kind == DeviceKind::edu;
+        const KindFacts& kind = facts_of(device.kind);
         if (!device.name.empty()) names.emplace_back(device.name);
-        if (!device.name.empty() && !(edu ? is_pci_address(device.name) : is_plain_name(device.name)))
-            return unfit(compose("'", device.name, "' names no ", edu ? "PCI device" : "vDPA device"));
-        if (edu && (device.dma_bits < 12 || device.dma_bits > 64)) return unfit("edu has 12 to 64 DMA bits");
-        if (!edu && (device.disk_size == 0 || device.disk_size % 512 != 0))
+        if (!device.name.empty() && !is_name_of(kind, device.name))
+            return unfit(compose("'", device.name, "' names no ", kind.pci ? "PCI device" : "vDPA device"));
+        if (device.kind == DeviceKind::edu && (device.dma_bits < 12 || device.dma_bits > 64))
+            return unfit("edu has 12 to 64 DMA bits");
+        if (kind.disk && (device.disk_size == 0 || device.disk_size % 512 != 0))
             return unfit("a disk's size is a multiple of 512");
-        if (!edu && !device.siblings.empty()) return unfit("a vDPA device is in no IOMMU group");
+        if (!kind.pci && !device.siblings.empty()) return unfit("a vDPA device is in no IOMMU group");
         for (const Sibling& sibling : device.siblings) {
             names.emplace_back(sibling.address);
             if (!is_pci_address(sibling.address))
@@ -203,7 +231,8 @@ Result<void> check(const Description& description) {
 
 Description everything() {
     Description description;
-    description.devices = {{.kind = DeviceKind::edu}, {.kind = DeviceKind::vdpa_blk}};
+    description.devices = {
+        {.kind = DeviceKind::edu}, {.kind = DeviceKind::nvme}, {.kind = DeviceKind::vdpa_blk}};
     return description;
 }
 

@@ -22,7 +22,7 @@ TEST(ModelDescription, MayHaveNoDevices) {
     EXPECT_TRUE(parse("").value().devices.empty());
     EXPECT_TRUE(parse("devices=").value().devices.empty());
     EXPECT_TRUE(parse("memlock=0").value().devices.empty());
-    EXPECT_EQ(everything().devices.size(), 2U);
+    EXPECT_EQ(everything().devices.size(), 3U);
 }
 
 TEST(ModelDescription, WhatItDoesNotKnowIsRefusedInOneLine) {

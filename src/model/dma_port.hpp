@@ -29,23 +29,35 @@ public:
         bus_master_ = on;
     }
 
-    void read(std::uint64_t iova, std::span<std::byte> to) IOMMUFD_EXCLUDES(mutex_) {
+    // Whether all of it was reached.
+    bool read(std::uint64_t iova, std::span<std::byte> to) IOMMUFD_EXCLUDES(mutex_) {
+        bool reached = true;
         const auto blocked = [&](std::uint64_t at, std::uint64_t length) {
+            reached = false;
             log_.record(device_, at, length, false);
         };
         const sys::Lock lock(mutex_);
-        if (domain_ && bus_master_) return domain_->read(iova, to, blocked);
-        std::ranges::fill(to, std::byte{0});
-        blocked(iova, to.size());
+        if (domain_ && bus_master_) {
+            domain_->read(iova, to, blocked);
+        } else {
+            std::ranges::fill(to, std::byte{0});
+            blocked(iova, to.size());
+        }
+        return reached;
     }
 
-    void write(std::uint64_t iova, std::span<const std::byte> from) IOMMUFD_EXCLUDES(mutex_) {
+    bool write(std::uint64_t iova, std::span<const std::byte> from) IOMMUFD_EXCLUDES(mutex_) {
+        bool reached = true;
         const auto blocked = [&](std::uint64_t at, std::uint64_t length) {
+            reached = false;
             log_.record(device_, at, length, true);
         };
         const sys::Lock lock(mutex_);
-        if (domain_ && bus_master_) return domain_->write(iova, from, blocked);
-        blocked(iova, from.size());
+        if (domain_ && bus_master_)
+            domain_->write(iova, from, blocked);
+        else
+            blocked(iova, from.size());
+        return reached;
     }
 
 private:

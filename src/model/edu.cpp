@@ -112,7 +112,7 @@ void Edu::write(std::uint64_t offset, unsigned width, std::uint64_t value) {
 void Edu::raise(std::uint32_t causes) {
     causes_ |= causes;
     if (causes_ == 0) return;
-    if (wiring_.irqs.msi_enabled())
+    if (wiring_.irqs.messages_enabled())
         wiring_.irqs.send_message(0);
     else
         wiring_.irqs.set_line(true);
@@ -120,7 +120,7 @@ void Edu::raise(std::uint32_t causes) {
 
 void Edu::acknowledge(std::uint32_t causes) {
     causes_ &= ~causes;
-    if (causes_ == 0 && !wiring_.irqs.msi_enabled()) wiring_.irqs.set_line(false);
+    if (causes_ == 0 && !wiring_.irqs.messages_enabled()) wiring_.irqs.set_line(false);
 }
 
 void Edu::run_dma() {
@@ -133,9 +133,9 @@ void Edu::run_dma() {
     if (fits && count_ != 0) {
         const std::span<std::byte> part = std::span(buffer_).subspan(inside - kBuffer, count_);
         if (to_memory)
-            wiring_.dma.write(outside, part);
+            (void)wiring_.dma.write(outside, part);
         else
-            wiring_.dma.read(outside, part);
+            (void)wiring_.dma.read(outside, part);
     }
     command_ &= ~kStart;  // whether memory was reached or not: it ignores bus errors
     if ((command_ & kInterrupt) != 0) raise(kDmaDone);

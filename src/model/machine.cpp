@@ -9,6 +9,7 @@
 #include "model/file_table.hpp"
 #include "model/hardware.hpp"
 #include "model/model_kernel.hpp"
+#include "model/nvme.hpp"
 #include "model/sysfs.hpp"
 #include "model/tree.hpp"
 #include "model/vdpa_device.hpp"
@@ -25,6 +26,9 @@ struct Machine::State {
 
     int open_iommufd(std::shared_ptr<File>& file) IOMMUFD_EXCLUDES(mutex);
     void add(const DeviceDescription& description);
+    void add_pci(const DeviceDescription& description, const PciIdentity& identity,
+                 const VfioDevice::Make& make);
+    void add_vdpa(const DeviceDescription& description);
     std::string free_name(DeviceKind kind) const;
     bool has(const std::string& name) const;
 
@@ -65,7 +69,7 @@ std::string Machine::State::free_name(DeviceKind kind) const {
     constexpr std::string_view kDigits = "0123456789abcdef";
     for (unsigned number = 0;; ++number) {
         // PCI slots from 0x10 on; more devices than slots go on to the next bus.
-        std::string name = kind == DeviceKind::edu
+        std::string name = kind != DeviceKind::vdpa_blk
                                ? std::string("0000:") + kDigits[number / 256] + kDigits[number / 16 % 16] +
                                      ":1" + kDigits[number % 16] + ".0"
                                : "blk" + std::to_string(number);
@@ -83,24 +87,38 @@ int Machine::State::open_iommufd(std::shared_ptr<File>& file) {
 }
 
 void Machine::State::add(const DeviceDescription& description) {
-    if (description.kind == DeviceKind::edu) {
-        const auto number = static_cast<unsigned>(vfio.size());
-        vfio.push_back(std::make_unique<VfioDevice>(
-            hardware, worker, files, description, Edu::kIdentity,
-            [&](PciDevice::Wiring wiring) { return std::make_unique<Edu>(wiring, description.dma_bits); }));
-        const sysfs::VfioNode node{.address = description.name,
-                                   .identity = Edu::kIdentity,
-                                   .number = number,
-                                   .group = number,
-                                   .iommu = hardware.iommu};
-        for (const Sibling& sibling : description.siblings) sysfs::add_sibling(tree, sibling, number);
-        sysfs::add_vfio_device(tree, node, [&device = *vfio.back()](std::shared_ptr<File>& file) {
-            file = std::make_shared<VfioFile>(device);
-            return 0;
-        });
-        present.push_back({.kind = description.kind, .name = description.name, .node = sysfs::node_of(node)});
-        return;
+    switch (description.kind) {
+        case DeviceKind::edu:
+            return add_pci(description, Edu::kIdentity, [&](PciDevice::Wiring wiring) {
+                return std::make_unique<Edu>(wiring, description.dma_bits);
+            });
+        case DeviceKind::nvme:
+            return add_pci(description, Nvme::kIdentity, [&](PciDevice::Wiring wiring) {
+                return std::make_unique<Nvme>(wiring, description.disk_size);
+            });
+        case DeviceKind::vdpa_blk:
+            return add_vdpa(description);
     }
+}
+
+void Machine::State::add_pci(const DeviceDescription& description, const PciIdentity& identity,
+                             const VfioDevice::Make& make) {
+    const auto number = static_cast<unsigned>(vfio.size());
+    vfio.push_back(std::make_unique<VfioDevice>(hardware, worker, files, description, identity, make));
+    const sysfs::VfioNode node{.address = description.name,
+                               .identity = identity,
+                               .number = number,
+                               .group = number,
+                               .iommu = hardware.iommu};
+    for (const Sibling& sibling : description.siblings) sysfs::add_sibling(tree, sibling, number);
+    sysfs::add_vfio_device(tree, node, [&device = *vfio.back()](std::shared_ptr<File>& file) {
+        file = std::make_shared<VfioFile>(device);
+        return 0;
+    });
+    present.push_back({.kind = description.kind, .name = description.name, .node = sysfs::node_of(node)});
+}
+
+void Machine::State::add_vdpa(const DeviceDescription& description) {
     const auto number = static_cast<unsigned>(vdpa.size());
     vdpa.push_back(std::make_unique<VdpaDevice>(hardware, worker, description));
     const sysfs::VdpaNode node{.name = description.name, .number = number};

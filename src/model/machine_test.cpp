@@ -50,8 +50,8 @@ TEST(ModelMachine, DevicesAreFoundInSysfsAsOnLinux) {
     EXPECT_TRUE(std::ranges::find(names, "vhost-vdpa-0") != names.end());
     EXPECT_EQ(kernel.readdir("/sys/class/iommu", names), 0);
     EXPECT_EQ(names, std::vector<std::string>{"dmar0"});
-    EXPECT_EQ(kernel.stat("/sys/bus/pci/devices/0000:00:11.0", by_path), -ENOENT) << "not the host's either";
-    EXPECT_EQ(kernel.open("/dev/vfio/devices/vfio1", O_RDWR), -ENOENT);
+    EXPECT_EQ(kernel.stat("/sys/bus/pci/devices/0000:00:12.0", by_path), -ENOENT) << "not the host's either";
+    EXPECT_EQ(kernel.open("/dev/vfio/devices/vfio2", O_RDWR), -ENOENT);
     EXPECT_EQ(kernel.open("/sys/bus/pci/devices", O_RDONLY), -EISDIR);
 
     const int fd = kernel.open((pci + "/device").c_str(), O_RDONLY);

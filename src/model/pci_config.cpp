@@ -6,8 +6,8 @@
 namespace iommufd::inline v0_1::model {
 namespace {
 
-constexpr std::size_t kMsi = 0x40;
-constexpr std::size_t kEndOfMsi = 0x4e;
+constexpr std::size_t kCapability = 0x40;
+constexpr std::uint32_t kWide = 0x4;  // of a BAR
 
 constexpr std::uint32_t kCommandWritable = 0x0507;  // I/O, memory, bus master, SERR#, interrupt disable
 // As a device is found behind vfio-pci: its memory enabled, its bus mastering not.
@@ -24,19 +24,34 @@ PciConfig::PciConfig(const PciIdentity& identity) {
     put(0x09, 3, identity.class_code);
     put(0x0c, 1, 0, 0xff);
     // What isn't writable of a BAR is how its size is found.
-    put(0x10, 4, identity.bar0_address, ~(identity.bar0_size - 1));
+    put(0x10, 4, static_cast<std::uint32_t>(identity.bar0_address) | (identity.bar0_is_wide ? kWide : 0),
+        ~(identity.bar0_size - 1));
+    if (identity.bar0_is_wide) put(0x14, 4, static_cast<std::uint32_t>(identity.bar0_address >> 32), ~0U);
     put(0x2c, 2, identity.subsystem_vendor);
     put(0x2e, 2, identity.subsystem_device);
-    put(0x34, 1, kMsi);
+    put(0x34, 1, kCapability);
     put(0x3c, 1, 0x0a, 0xff);  // interrupt line
     put(0x3d, 1, 1);           // INTA#
-    put(kMsi, 2, 0x0005);
+    const std::size_t end = identity.msix_vectors != 0 ? put_msix(identity) : put_msi();
+    std::fill(writable_.begin() + static_cast<std::ptrdiff_t>(end), writable_.end(), std::byte{0xff});
+}
+
+std::size_t PciConfig::put_msi() {
+    put(kCapability, 2, 0x0005);
     // 64-bit, one vector. SET_IRQS enables it, not this; what vfio-pci does let through is odd, but so.
-    put(kMsi + 2, 2, 0x0080, 0x000e);
-    put(kMsi + 4, 4, 0, ~0U);
-    put(kMsi + 8, 4, 0, ~0U);
-    put(kMsi + 12, 2, 0, 0xffff);
-    std::fill(writable_.begin() + kEndOfMsi, writable_.end(), std::byte{0xff});
+    put(kCapability + 2, 2, 0x0080, 0x000e);
+    put(kCapability + 4, 4, 0, ~0U);
+    put(kCapability + 8, 4, 0, ~0U);
+    put(kCapability + 12, 2, 0, 0xffff);
+    return kCapability + 14;
+}
+
+std::size_t PciConfig::put_msix(const PciIdentity& identity) {
+    put(kCapability, 2, 0x0011);
+    put(kCapability + 2, 2, identity.msix_vectors - 1);
+    put(kCapability + 4, 4, identity.msix_table);
+    put(kCapability + 8, 4, identity.msix_table + 0x1000);
+    return kCapability + 12;
 }
 
 void PciConfig::put(std::size_t offset, std::size_t width, std::uint32_t value, std::uint32_t writable) {

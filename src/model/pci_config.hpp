@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //
-// The configuration space that VFIO shows of a conventional PCI device: a header, one BAR, one MSI
-// capability. Some bits can be written, most can't.
+// The configuration space that VFIO shows of a conventional PCI device: a header, one BAR, and one
+// capability, of MSI or of MSI-X. Some bits can be written, most can't.
 #pragma once
 
 #include <array>
@@ -31,6 +31,9 @@ public:
 
 private:
     unsigned command() const;
+    // Each returns where its capability ends.
+    std::size_t put_msi();
+    std::size_t put_msix(const PciIdentity& identity);
     void put(std::size_t offset, std::size_t width, std::uint32_t value, std::uint32_t writable = 0);
 
     std::array<std::byte, kSize> bytes_{};

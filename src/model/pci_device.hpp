@@ -17,9 +17,14 @@ struct PciIdentity {
     std::uint16_t subsystem_device;
     std::uint32_t class_code;  // class, subclass, interface
     std::uint8_t revision;
-    std::uint32_t msi_vectors;
-    std::uint32_t bar0_size;
-    std::uint32_t bar0_address;
+    std::uint32_t msi_vectors = 0;
+    std::uint32_t msix_vectors = 0;
+    std::uint32_t msix_table =
+        0;  // its offset in BAR 0, which shows nothing of it; the pending bits are a page behind
+    std::uint32_t bar0_size = 0;
+    std::uint64_t bar0_address = 0;
+    bool bar0_is_wide = false;  // of 64 bits
+    bool has_reset = false;     // of the function
 };
 
 // Calls come one at a time.
@@ -39,6 +44,8 @@ public:
     // BAR 0, by accesses of 1, 2, 4 or 8 bytes, aligned to their width.
     virtual std::uint64_t read(std::uint64_t offset, unsigned width) = 0;
     virtual void write(std::uint64_t offset, unsigned width, std::uint64_t value) = 0;
+    // Of those that have one: everything is as after power on, but what the device keeps.
+    virtual void reset() {}
 };
 
 }  // namespace iommufd::inline v0_1::model

@@ -38,23 +38,26 @@ std::uint32_t PciIrqs::count(std::uint32_t index) const {
             return 1;
         case kPciMsi:
             return msi_vectors_;
+        case kPciMsix:
+            return msix_vectors_;
         default:
             return 0;
     }
 }
 
-std::uint32_t PciIrqs::flags(std::uint32_t index) {
-    return kIrqEventfd | (index == kPciIntx ? kIrqMaskable | kIrqAutomasked : kIrqNoresize);
+std::uint32_t PciIrqs::flags(std::uint32_t index) const {
+    if (index == kPciIntx) return kIrqEventfd | kIrqMaskable | kIrqAutomasked;
+    return kIrqEventfd | (index == kPciMsix && msix_vectors_ != 0 ? 0 : kIrqNoresize);
 }
 
-bool PciIrqs::msi_enabled() const {
+bool PciIrqs::messages_enabled() const {
     const sys::Lock lock(mutex_);
-    return mode_ == Mode::message;
+    return sends_messages();
 }
 
 void PciIrqs::send_message(std::uint32_t vector) {
     const sys::Lock lock(mutex_);
-    if (mode_ == Mode::message && vector < triggers_.size()) triggers_[vector].signal();
+    if (sends_messages() && vector < triggers_.size()) triggers_[vector].signal();
 }
 
 void PciIrqs::set_line(bool asserted) {
@@ -112,7 +115,8 @@ int PciIrqs::set(const IrqSet& header, std::span<const std::byte> bytes) {
     if (header.index == kPciIntx && action == kIrqSetTrigger) return set_line_trigger(data);
     if (header.index == kPciIntx && action == kIrqSetMask) return set_line_mask(data, true);
     if (header.index == kPciIntx && action == kIrqSetUnmask) return set_line_mask(data, false);
-    if (header.index == kPciMsi && action == kIrqSetTrigger) return set_message_trigger(data);
+    if (header.index == kPciMsi && action == kIrqSetTrigger) return set_message_trigger(Mode::msi, data);
+    if (header.index == kPciMsix && action == kIrqSetTrigger) return set_message_trigger(Mode::msix, data);
     if (header.index == kPciErr && action == kIrqSetTrigger) return set_single(data, error_);
     if (header.index == kPciReq && action == kIrqSetTrigger) return set_single(data, request_);
     return -ENOTTY;
@@ -120,7 +124,7 @@ int PciIrqs::set(const IrqSet& header, std::span<const std::byte> bytes) {
 
 int PciIrqs::set_line_trigger(const Data& data) {
     if (mode_ == Mode::line && data.count == 0 && data.none()) return end_mode(), 0;
-    if (mode_ == Mode::message || data.start != 0 || data.count != 1) return -EINVAL;
+    if (sends_messages() || data.start != 0 || data.count != 1) return -EINVAL;
     if (data.eventfds()) {
         EventFd trigger;
         if (const int rc = data.take(0, trigger); rc < 0) return rc;
@@ -154,22 +158,23 @@ int PciIrqs::set_line_mask(const Data& data, bool masked) {
     return 0;
 }
 
-int PciIrqs::set_message_trigger(const Data& data) {
-    if (mode_ == Mode::message && data.count == 0 && data.none()) return end_mode(), 0;
-    if (mode_ == Mode::line) return -EINVAL;
+int PciIrqs::set_message_trigger(Mode kind, const Data& data) {
+    if (mode_ == kind && data.count == 0 && data.none()) return end_mode(), 0;
+    if (mode_ != kind && mode_ != Mode::none) return -EINVAL;
     if (data.eventfds()) {
         const bool enables = mode_ == Mode::none;
         if (enables && data.start + data.count == 0) return -ERANGE;
-        if (!enables && data.start + data.count > triggers_.size()) return -EINVAL;
+        const bool grows = data.start + data.count > triggers_.size();
+        if (!enables && grows && kind != Mode::msix) return -EINVAL;
         std::vector<EventFd> taken(data.count);
         for (std::uint32_t i = 0; i < data.count; ++i)
             if (const int rc = data.take(i, taken[i]); rc < 0) return rc;
-        if (enables) triggers_.resize(data.start + data.count);
-        mode_ = Mode::message;
+        if (grows) triggers_.resize(data.start + data.count);
+        mode_ = kind;
         for (std::uint32_t i = 0; i < data.count; ++i) triggers_[data.start + i] = std::move(taken[i]);
         return 0;
     }
-    if (mode_ != Mode::message) return -EINVAL;
+    if (mode_ != kind) return -EINVAL;
     for (std::uint32_t i = 0; i < data.count && data.start + i < triggers_.size(); ++i)
         if (data.chosen(i)) triggers_[data.start + i].signal();
     return 0;

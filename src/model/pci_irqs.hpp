@@ -17,10 +17,11 @@ namespace iommufd::inline v0_1::model {
 
 class PciIrqs {
 public:
-    PciIrqs(Worker& worker, std::uint32_t msi_vectors) : worker_(worker), msi_vectors_(msi_vectors) {}
+    PciIrqs(Worker& worker, std::uint32_t msi_vectors, std::uint32_t msix_vectors)
+        : worker_(worker), msi_vectors_(msi_vectors), msix_vectors_(msix_vectors) {}
 
     // The device's side.
-    bool msi_enabled() const IOMMUFD_EXCLUDES(mutex_);
+    bool messages_enabled() const IOMMUFD_EXCLUDES(mutex_);
     void send_message(std::uint32_t vector) IOMMUFD_EXCLUDES(mutex_);
     void set_line(bool asserted) IOMMUFD_EXCLUDES(mutex_);
     // Of the command register.
@@ -28,7 +29,8 @@ public:
 
     // How many vectors an index has.
     std::uint32_t count(std::uint32_t index) const;
-    static std::uint32_t flags(std::uint32_t index);
+    // Vectors of MSI-X may be added while others are in use.
+    std::uint32_t flags(std::uint32_t index) const;
 
     // SET_IRQS with its header checked against count(); `data` is what follows it.
     int set(const uapi::vfio::IrqSet& header, std::span<const std::byte> data) IOMMUFD_EXCLUDES(mutex_);
@@ -39,12 +41,13 @@ public:
     bool request() IOMMUFD_EXCLUDES(mutex_);
 
 private:
-    enum class Mode : std::uint8_t { none, line, message };
+    enum class Mode : std::uint8_t { none, line, msi, msix };
     struct Data;  // one value for each vector, of the kind that the flags name
 
     int set_line_trigger(const Data& data) IOMMUFD_REQUIRES(mutex_);
     int set_line_mask(const Data& data, bool masked) IOMMUFD_REQUIRES(mutex_);
-    int set_message_trigger(const Data& data) IOMMUFD_REQUIRES(mutex_);
+    bool sends_messages() const IOMMUFD_REQUIRES(mutex_) { return mode_ == Mode::msi || mode_ == Mode::msix; }
+    int set_message_trigger(Mode kind, const Data& data) IOMMUFD_REQUIRES(mutex_);
     static int set_single(const Data& data, EventFd& trigger);
     void fire_line() IOMMUFD_REQUIRES(mutex_);
     void set_masked(bool masked) IOMMUFD_REQUIRES(mutex_);
@@ -52,6 +55,7 @@ private:
 
     Worker& worker_;
     const std::uint32_t msi_vectors_;
+    const std::uint32_t msix_vectors_;
     mutable sys::Mutex mutex_;
     Mode mode_ IOMMUFD_GUARDED_BY(mutex_) = Mode::none;
     std::vector<EventFd> triggers_ IOMMUFD_GUARDED_BY(mutex_);  // of the mode

@@ -85,7 +85,8 @@ void add_vfio_device(Tree& tree, const VfioNode& node, Tree::Opener open) {
     tree.file(folder + "/enable", "0\n");
     tree.file(folder + "/driver_override", "vfio-pci\n");
     std::string resources =
-        format("0x%016x 0x%016x 0x%016x\n", id.bar0_address, id.bar0_address + id.bar0_size - 1, 0x00040200U);
+        format("0x%016x 0x%016x 0x%016x\n", id.bar0_address, id.bar0_address + id.bar0_size - 1,
+               id.bar0_is_wide ? 0x00140204U : 0x00040200U);
     for (int other = 1; other < 13; ++other) resources += format("0x%016x 0x%016x 0x%016x\n", 0, 0, 0);
     tree.file(folder + "/resource", resources);
     tree.file(

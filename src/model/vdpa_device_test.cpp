@@ -312,7 +312,7 @@ TEST(ModelVdpa, AResetKeepsTheKernelsTableAndClearsTheDevicesUnlessItPersists) {
 
 TEST(ModelVdpa, PersistenceIsOfferedAsTheDescriptionSays) {
     Description description = everything();
-    description.devices[1].iotlb_persist = false;
+    description.devices[2].iotlb_persist = false;
     VdpaBench bench(description);
     EXPECT_EQ(bench.get<std::uint64_t>(kGetBackendFeatures) & kPersist, 0U);
     EXPECT_EQ(bench.set(kSetBackendFeatures, kPersist), -EOPNOTSUPP);

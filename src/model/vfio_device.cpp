@@ -94,12 +94,19 @@ int VfioDevice::bind(const void* owner, user::Address argument) {
     return 0;
 }
 
+// vfio-pci puts back what config space had when the device was opened, but for bus mastering, which the reset took.
+void VfioDevice::reset() {
+    device_->reset();
+    dma_.set_bus_master(config_.bus_master());
+}
+
 void VfioDevice::release(const void* owner) {
     std::shared_ptr<Context> last;  // may go with the device, outside the lock
     const sys::Lock lock(mutex_);
     if (owner_ != owner) return;
     irqs_.reset();
     dma_.set_bus_master(false);
+    device_->reset();
     context_->unbind(device_id_);
     last = std::move(context_);
     owner_ = nullptr;
@@ -128,7 +135,7 @@ int VfioDevice::detach(user::Address argument) {
 int VfioDevice::info(user::Address argument) const {
     DeviceInfo command{};
     if (const int rc = get_header(command, argument, kInfoSize); rc < 0) return rc;
-    command.flags = kDeviceFlagPci;
+    command.flags = kDeviceFlagPci | (identity_.has_reset ? kDeviceFlagReset : 0);
     command.num_regions = kPciNumRegions;
     command.num_irqs = kPciNumIrqs;
     return user::copy_to(argument, &command, kInfoSize);
@@ -153,7 +160,7 @@ int VfioDevice::irq_info(user::Address argument) const {
     IrqInfo command{};
     if (const int rc = get_header(command, argument, sizeof command); rc < 0) return rc;
     if (command.index >= kPciNumIrqs) return -EINVAL;
-    command.flags = PciIrqs::flags(command.index);
+    command.flags = irqs_.flags(command.index);
     command.count = irqs_.count(command.index);
     return user::put(argument, command);
 }
@@ -227,6 +234,12 @@ ssize_t VfioDevice::access_config(user::Address buffer, std::size_t count, std::
     return static_cast<ssize_t>(count);
 }
 
+// The program doesn't see the table: it is the kernel's.
+bool VfioDevice::in_msix_table(std::uint64_t offset) const {
+    constexpr std::uint64_t kEntry = 16;
+    return offset >= identity_.msix_table && offset - identity_.msix_table < identity_.msix_vectors * kEntry;
+}
+
 // In the widest accesses that the alignment allows, as vfio-pci does it.
 ssize_t VfioDevice::access_bar(user::Address buffer, std::size_t count, std::uint64_t offset, bool write) {
     if (offset >= identity_.bar0_size) return -EINVAL;
@@ -238,9 +251,9 @@ ssize_t VfioDevice::access_bar(user::Address buffer, std::size_t count, std::uin
         std::uint64_t value = 0;
         if (write) {
             if (user::copy_from(&value, buffer + done, width) < 0) return -EFAULT;
-            device_->write(offset + done, width, value);
+            if (!in_msix_table(offset + done)) device_->write(offset + done, width, value);
         } else {
-            value = device_->read(offset + done, width);
+            value = in_msix_table(offset + done) ? ~std::uint64_t{0} : device_->read(offset + done, width);
             if (user::copy_to(buffer + done, &value, width) < 0) return -EFAULT;
         }
         done += width;
@@ -270,8 +283,12 @@ int VfioFile::ioctl(unsigned long request, user::Address argument) {
             return device_.set_irqs(argument);
         case kDeviceFeature:
             return device_.feature(argument);
-        case kDeviceReset:
-            return -EINVAL;  // it has none
+        case kDeviceReset: {
+            if (!device_.identity_.has_reset) return -EINVAL;
+            const sys::Lock lock(device_.mutex_);
+            device_.reset();
+            return 0;
+        }
         case kDeviceGetPciHotResetInfo:
         case kDevicePciHotReset:
             return device_.hot_reset(argument);

@@ -4,6 +4,7 @@
 // binds owns it until it is closed, and only for the owner does anything but BIND work.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -23,10 +24,10 @@ namespace iommufd::inline v0_1::model {
 
 class VfioDevice {
 public:
-    // `make` gets the wiring and returns the device.
-    template <class Make>
+    using Make = std::function<std::unique_ptr<PciDevice>(PciDevice::Wiring)>;
+
     VfioDevice(Hardware& hardware, Worker& worker, FileTable& files, const DeviceDescription& description,
-               const PciIdentity& identity, Make&& make)
+               const PciIdentity& identity, const Make& make)
         : identity_(identity),
           name_(description.name),
           group_is_viable_(viable(description)),
@@ -35,7 +36,7 @@ public:
           files_(files),
           dma_(hardware.blocked, name_),
           endpoint_(hardware.iommu, dma_),
-          irqs_(worker, identity.msi_vectors),
+          irqs_(worker, identity.msi_vectors, identity.msix_vectors),
           device_(make(PciDevice::Wiring{.dma = dma_, .irqs = irqs_})),
           config_(identity) {}
 
@@ -56,6 +57,7 @@ private:
     void release(const void* owner) IOMMUFD_EXCLUDES(mutex_);
     bool owned_by(const void* owner) const IOMMUFD_EXCLUDES(mutex_);
 
+    void reset() IOMMUFD_REQUIRES(mutex_);
     int attach(user::Address argument) IOMMUFD_REQUIRES(mutex_);
     int detach(user::Address argument) IOMMUFD_REQUIRES(mutex_);
     int info(user::Address argument) const;
@@ -69,6 +71,7 @@ private:
         IOMMUFD_REQUIRES(mutex_);
     ssize_t access_config(user::Address buffer, std::size_t count, std::uint64_t offset, bool write)
         IOMMUFD_REQUIRES(mutex_);
+    bool in_msix_table(std::uint64_t offset) const;
     ssize_t access_bar(user::Address buffer, std::size_t count, std::uint64_t offset, bool write)
         IOMMUFD_REQUIRES(mutex_);
 

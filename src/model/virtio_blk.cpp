@@ -1,17 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 #include "model/virtio_blk.hpp"
 
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <cstring>
-#include <new>
 #include <string_view>
 
 namespace iommufd::inline v0_1::model {
 namespace {
 
-constexpr std::uint64_t kSector = 512;
+constexpr std::uint64_t kSector = Disk::kSector;
 constexpr std::uint32_t kMostSegments = 32;
 constexpr std::uint32_t kSegmentSize = 4096;
 constexpr std::uint64_t kMostSectors = std::uint64_t{kSegmentSize} * kMostSegments;
@@ -76,22 +73,12 @@ bool push(const IotlbPort& port, Buffers to, std::uint64_t skip, std::span<const
 
 }  // namespace
 
-VirtioBlk::VirtioBlk(std::uint64_t size) {
-    // Only what is written takes memory.
-    void* const memory =
-        ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (memory == MAP_FAILED) throw std::bad_alloc();
-    disk_ = {static_cast<std::byte*>(memory), size};
-}
-
-VirtioBlk::~VirtioBlk() { (void)::munmap(disk_.data(), disk_.size()); }
-
 std::array<std::byte, VirtioBlk::kConfigSize> VirtioBlk::config() const {
     std::array<std::byte, kConfigSize> config{};
     const auto put = [&](std::size_t offset, auto value) {
         std::memcpy(config.data() + offset, &value, sizeof value);
     };
-    put(0, std::uint64_t{disk_.size() / kSector});
+    put(0, disk_.sectors());
     put(8, kSegmentSize);
     put(12, kMostSegments);
     put(20, std::uint32_t{kSector});
@@ -107,8 +94,7 @@ std::array<std::byte, VirtioBlk::kConfigSize> VirtioBlk::config() const {
 }
 
 bool VirtioBlk::in_range(std::uint64_t sector, std::uint64_t sectors) const {
-    const std::uint64_t capacity = disk_.size() / kSector;
-    return sector < capacity && sectors <= capacity - sector;
+    return sector < disk_.sectors() && sectors <= disk_.sectors() - sector;
 }
 
 bool VirtioBlk::transferable(std::uint64_t sector, std::uint64_t length) const {
@@ -123,7 +109,7 @@ std::uint8_t VirtioBlk::clear(const IotlbPort& port, const SplitRing::Chain& cha
         return kIoError;
     if ((range.flags & ~(zero ? kMayUnmap : 0)) != 0) return kUnsupported;
     if (!in_range(range.sector, range.sectors)) return kIoError;
-    if (zero) std::ranges::fill(disk_.subspan(range.sector * kSector, range.sectors * kSector), std::byte{0});
+    if (zero) std::ranges::fill(disk_.at(range.sector, range.sectors), std::byte{0});
     return kOk;
 }
 
@@ -141,13 +127,13 @@ bool VirtioBlk::serve(const IotlbPort& port, const SplitRing::Chain& chain, std:
     switch (header.type) {
         case kIn:
             if (!transferable(header.sector, in)) break;
-            if (!push(port, chain.writable, 0, disk_.subspan(header.sector * kSector, in))) break;
+            if (!push(port, chain.writable, 0, disk_.at(header.sector, in / kSector))) break;
             written = static_cast<std::uint32_t>(in);
             status = kOk;
             break;
         case kOut:
             if (!transferable(header.sector, out)) break;
-            if (pull(port, chain.readable, sizeof header, disk_.subspan(header.sector * kSector, out)))
+            if (pull(port, chain.readable, sizeof header, disk_.at(header.sector, out / kSector)))
                 status = kOk;
             break;
         case kFlush:

@@ -6,8 +6,8 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <span>
 
+#include "model/disk.hpp"
 #include "model/iotlb_port.hpp"
 #include "model/split_ring.hpp"
 
@@ -24,10 +24,7 @@ public:
                                                1ULL << 32 | kAccessPlatform;
     static constexpr std::size_t kConfigSize = 96;
 
-    explicit VirtioBlk(std::uint64_t size);
-    VirtioBlk(const VirtioBlk&) = delete;
-    VirtioBlk& operator=(const VirtioBlk&) = delete;
-    ~VirtioBlk();
+    explicit VirtioBlk(std::uint64_t size) : disk_(size) {}
 
     std::array<std::byte, kConfigSize> config() const;
 
@@ -41,7 +38,7 @@ private:
     // DISCARD and WRITE_ZEROES: the status.
     std::uint8_t clear(const IotlbPort& port, const SplitRing::Chain& chain, std::uint64_t out, bool zero);
 
-    std::span<std::byte> disk_;
+    Disk disk_;
 };
 
 }  // namespace iommufd::inline v0_1::model

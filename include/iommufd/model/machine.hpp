@@ -2,11 +2,11 @@
 //
 // A machine with /dev/iommu and devices, played in this process: no privilege, no module, no hardware.
 //
-//     model::Machine machine;                        // one edu device, one virtio-blk device
+//     model::Machine machine;                        // an edu device, an NVMe controller, a virtio-blk device
 //     auto backend = Backend::on(machine.kernel());  // the same library, the same ioctls
 //
 //     program --open, ioctl--> kernel() --> /dev/iommu            context: IOASes, hwpts, areas, pins
-//                                       --> /dev/vfio/devices/*   edu:   BAR, config space, MSI --DMA--+
+//                                       --> /dev/vfio/devices/*   edu, NVMe: BAR, config space, MSI ---+
 //                                       --> /dev/vhost-vdpa-*     virtio-blk: rings --DMA--> IOTLB     |
 //                                       --> /sys/...              how programs find them               |
 //                                                            I/O page table of the attached hwpt <-----+
@@ -21,7 +21,7 @@
 // - Pages can't be pinned. Memory is checked and populated when Linux would pin it; if the program unmaps
 //   it while it is mapped for DMA, DMA to it is blocked from then on. A file keeps its memory until unmap.
 // - A file that is sealed against writing is mapped, but the device's writes to it are blocked.
-// - A device is as fast as the call that starts it: edu has done its DMA when the write returns.
+// - A device is as fast as the call that starts it: edu and NVMe have done their DMA when the write returns.
 // - A hardware queue's memory counts as contiguous where its addresses are; in Linux that is luck.
 // - The mock's limit of memory for batches is taken and has no effect.
 // - vhost-vdpa after a reset without IOTLB_PERSIST: the device reaches nothing (vdpasim: any address).
@@ -50,6 +50,7 @@ namespace iommufd::inline v0_1::model {
 
 enum class DeviceKind : std::uint8_t {
     edu,       // QEMU's educational PCI device, bound to vfio-pci
+    nvme,      // an NVMe controller with one namespace, bound to vfio-pci
     vdpa_blk,  // a virtio block device, bound to vhost-vdpa
 };
 
@@ -62,10 +63,10 @@ struct Sibling {
 struct DeviceDescription {
     DeviceKind kind = DeviceKind::edu;
     std::string name = {};                  // its PCI address or vDPA name; empty: the next free one
-    std::uint64_t disk_size = 64ULL << 20;  // vdpa-blk: a multiple of 512
+    std::uint64_t disk_size = 64ULL << 20;  // nvme, vdpa-blk: a multiple of 512
     unsigned dma_bits = 28;                 // edu: addresses wider than that are cut off
     bool iotlb_persist = true;              // vdpa-blk: maps survive a reset when the feature is acknowledged
-    std::vector<Sibling> siblings = {};     // edu: what else its group has
+    std::vector<Sibling> siblings = {};     // edu, nvme: what else its group has
 };
 
 struct IovaRange {
@@ -112,17 +113,18 @@ struct Description {
 // One device of each kind.
 IOMMUFD_EXPORT Description everything();
 
-// "devices=edu,vdpa-blk:size=64M,memlock=1M". A device is KIND[:key=value]...; the keys are name, and of
-// edu dma-bits, of vdpa-blk size and persist. The machine's own are memlock (a size), kernel (6.6 to 7.3), iommu
+// "devices=edu,nvme:size=64M,vdpa-blk,memlock=1M". A device is KIND[:key=value]...; the keys are name, and of
+// edu dma-bits, of nvme size, of vdpa-blk size and persist. The machine's own are memlock (a size), kernel (6.6 to 7.3), iommu
 // (intel or virtio), and dirty-tracking, unsafe-interrupts, sys-resource, sys-rawio and mock (on or off).
 IOMMUFD_EXPORT Result<Description> parse(std::string_view text);
 
 // 0, or what of a description makes no sense: for whoever makes one otherwise than by parse(), which calls it.
 IOMMUFD_EXPORT Result<void> check(const Description& description);
 
-// Parts of a text form that others share: "64M", "6.12", "0000:00:10.0".
+// Parts of a text form that others share: "64M", "6.12", "edu".
 IOMMUFD_EXPORT bool read_size(std::string_view text, std::uint64_t& size);
 IOMMUFD_EXPORT bool read_version(std::string_view text, KernelVersion& version);
+IOMMUFD_EXPORT bool read_kind(std::string_view text, DeviceKind& kind);
 
 // A modelled device and how programs find it.
 struct Device {
