@@ -98,14 +98,14 @@ Result<void> become(const Account& account) {
     return {};
 }
 
-Result<bool> empty_bounding_set() {
+Result<void> empty_bounding_set() {
     if (::capng_get_caps_process() < 0) return still_has("capabilities that can't be read");
-    if (!::capng_have_capability(CAPNG_EFFECTIVE, CAP_SETPCAP)) return false;
+    if (!::capng_have_capability(CAPNG_EFFECTIVE, CAP_SETPCAP)) return {};
     ::capng_clear(CAPNG_SELECT_BOUNDS);
     (void)::capng_apply(CAPNG_SELECT_BOUNDS);
     if (::capng_get_caps_process() < 0 || ::capng_have_capabilities(CAPNG_SELECT_BOUNDS) != CAPNG_NONE)
         return still_has("capabilities in its bounding set");
-    return true;
+    return {};
 }
 
 Result<void> give_up_capabilities() {

@@ -28,8 +28,8 @@ Result<Account> find_account(std::string_view text);
 // Turns this process into the account's. EPERM: that needs CAP_SETUID and CAP_SETGID. For a program with one thread.
 Result<void> become(const Account& account);
 
-// Empties the bounding set, where this process may (CAP_SETPCAP); whether it could.
-Result<bool> empty_bounding_set();
+// Empties the bounding set, where this process may (CAP_SETPCAP).
+Result<void> empty_bounding_set();
 // Gives up every other capability, in all sets, and the ways to new ones: the programs that this process becomes gain nothing from
 // set-user-ID bits and file capabilities (no_new_privs). Looks afterwards whether that is so.
 Result<void> give_up_capabilities();

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "backend/state.hpp"
+#include "cli/fail.hpp"
 #include "cli/figures.hpp"
 #include "cli/workplace.hpp"
 #include "error/compose.hpp"
@@ -95,10 +96,7 @@ const std::vector<std::string>& bench_tests() {
 
 int bench(BenchArguments arguments) {
     auto place = Workplace::open(arguments.place);
-    if (!place) {
-        fmt::print(stderr, "iommufd: {}\n", place.error().line());
-        return kFailed;
-    }
+    if (!place) return fail(kFailed, place.error());
     Bench bench{.runs = arguments.runs,
                 .threads = arguments.threads,
                 .size = arguments.size,
@@ -108,10 +106,7 @@ int bench(BenchArguments arguments) {
     find_spaces((*place)->registry(), bench);
     const auto measured = run(bench, arguments.tests);
     const bool closed = (*place)->close();
-    if (!measured) {
-        fmt::print(stderr, "iommufd: {}\n", measured.error().line());
-        return kFailed;
-    }
+    if (!measured) return fail(kFailed, measured.error());
     arguments.place.json ? print_json(bench) : print_text(bench);
     return closed ? kDone : kFailed;
 }

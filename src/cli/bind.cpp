@@ -8,6 +8,7 @@
 #include <ranges>
 
 #include "cli/arguments.hpp"
+#include "cli/fail.hpp"
 #include "cli/rebind.hpp"
 #include "error/compose.hpp"
 #include "host/device_uses.hpp"
@@ -17,18 +18,12 @@
 namespace iommufd::inline v0_1::cli {
 namespace {
 
-std::string folder_of(const std::string& device) { return compose("/sys/bus/pci/devices/", device); }
 std::string named(const std::string& driver) { return driver.empty() ? "no driver" : driver; }
-
-int fail(const Error& error) {
-    fmt::print(stderr, "iommufd: {}\n", error.line());
-    return kFailed;
-}
 
 // Bridges belong to the kernel, and don't keep their group from anybody.
 bool is_bridge(sys::Kernel& kernel, const std::string& device) {
     std::string code;
-    return kernel.read_file(compose(folder_of(device), "/class").c_str(), code) >= 0 &&
+    return kernel.read_file(compose(vfio::pci_folder(device), "/class").c_str(), code) >= 0 &&
            code.starts_with("0x06");
 }
 
@@ -46,7 +41,7 @@ Result<std::vector<std::string>> find_devices(sys::Kernel& kernel, const BindArg
                                   "give an address like 0000:02:00.0 (see lspci -D)");
         add(address->text());
         if (!arguments.group) continue;
-        for (const vfio::GroupMember& member : vfio::group_members(kernel, folder_of(address->text())))
+        for (const vfio::GroupMember& member : vfio::group_members(kernel, vfio::pci_folder(address->text())))
             if (!is_bridge(kernel, member.device)) add(member.device);
     }
     return devices;
@@ -76,11 +71,8 @@ Result<void> check_bind(sys::Kernel& kernel, const std::string& device, const Dr
     if (is_bridge(kernel, device))
         return Error::refused(EINVAL, what, "it is a bridge, which stays the kernel's",
                               "name a device behind it");
-    if (vfio::group_number(kernel, folder_of(device)).empty() && !vfio::noiommu_allowed(kernel))
-        return Error::refused(ENODEV, what, "it is in no IOMMU group",
-                              "turn the IOMMU on in the firmware and on the kernel's command line "
-                              "(intel_iommu=on), or load vfio "
-                              "with enable_unsafe_noiommu_mode=1");
+    if (vfio::group_number(kernel, vfio::pci_folder(device)).empty() && !vfio::noiommu_allowed(kernel))
+        return Error::refused(ENODEV, what, "it is in no IOMMU group", std::string(vfio::kHowToGetAGroup));
     return check_uses(kernel, device, now, arguments.force);
 }
 
@@ -97,7 +89,7 @@ void print_plan(const std::vector<Write>& writes) {
 // A group that no program can have is worth a word.
 void warn_of_groups(sys::Kernel& kernel, const std::vector<std::string>& devices) {
     for (const std::string& device : devices) {
-        const auto members = vfio::group_members(kernel, folder_of(device));
+        const auto members = vfio::group_members(kernel, vfio::pci_folder(device));
         const auto spoiling = std::ranges::find_if(members, &vfio::GroupMember::spoils);
         if (spoiling != members.end())
             fmt::print(stderr,
@@ -109,7 +101,7 @@ void warn_of_groups(sys::Kernel& kernel, const std::vector<std::string>& devices
 
 // Which of the nodes is the device's.
 std::string node_of(sys::Kernel& kernel, const std::string& device) {
-    const auto file = vfio::device_file(kernel, folder_of(device));
+    const auto file = vfio::device_file(kernel, vfio::pci_folder(device));
     return file ? compose(" (", file->path, ")") : std::string();
 }
 
@@ -118,7 +110,7 @@ std::string node_of(sys::Kernel& kernel, const std::string& device) {
 int bind(const BindArguments& arguments) {
     sys::Kernel& kernel = sys::host_kernel();
     const auto devices = find_devices(kernel, arguments);
-    if (!devices) return fail(devices.error());
+    if (!devices) return fail(kFailed, devices.error());
     int status = kDone;
     for (const std::string& device : *devices) {
         const Driven now = driven(kernel, device);
@@ -127,22 +119,22 @@ int bind(const BindArguments& arguments) {
             fmt::print("{}: {} -> {}\n", device, named(now.driver), arguments.driver);
         if (arguments.dry_run) print_plan(writes);
         if (auto checked = check_bind(kernel, device, now, arguments); !checked) {
-            status = fail(checked.error());
+            status = fail(kFailed, checked.error());
             if (!arguments.dry_run) return status;
         }
     }
     if (arguments.dry_run) return status;
 
     BindRecords records;
-    if (auto locked = records.lock(); !locked) return fail(locked.error());
+    if (auto locked = records.lock(); !locked) return fail(kFailed, locked.error());
     const Rebinder rebinder(kernel, records, arguments.limit);
     std::vector<std::string> bound;
     for (const std::string& device : *devices) {
         const Driven before = driven(kernel, device);
         if (auto done = rebinder.bind(device, arguments.driver); !done) {
-            status = fail(done.error());
+            status = fail(kFailed, done.error());
             for (const std::string& undone : bound | std::views::reverse)
-                if (auto back = rebinder.unbind(undone); !back) (void)fail(back.error());
+                if (auto back = rebinder.unbind(undone); !back) (void)fail(kFailed, back.error());
             return status;
         }
         if (before.driver != arguments.driver) bound.push_back(device);
@@ -156,10 +148,10 @@ int bind(const BindArguments& arguments) {
 int unbind(const BindArguments& arguments) {
     sys::Kernel& kernel = sys::host_kernel();
     const auto devices = find_devices(kernel, arguments);
-    if (!devices) return fail(devices.error());
+    if (!devices) return fail(kFailed, devices.error());
     BindRecords records;
     if (!arguments.dry_run)
-        if (auto locked = records.lock(); !locked) return fail(locked.error());
+        if (auto locked = records.lock(); !locked) return fail(kFailed, locked.error());
     const Rebinder rebinder(kernel, records, arguments.limit);
     int status = kDone;
     for (const std::string& device : *devices) {
@@ -173,12 +165,12 @@ int unbind(const BindArguments& arguments) {
             print_plan(writes_to_unbind(device, now, record));
         }
         if (auto checked = check_unbind(kernel, device, now, record, arguments.force); !checked) {
-            status = fail(checked.error());
+            status = fail(kFailed, checked.error());
             continue;
         }
         if (arguments.dry_run) continue;
         if (auto done = rebinder.unbind(device); !done)
-            status = fail(done.error());
+            status = fail(kFailed, done.error());
         else
             fmt::print("{}: {} -> {}\n", device, named(now.driver), named(driven(kernel, device).driver));
     }

@@ -7,6 +7,7 @@
 
 #include "cli/arguments.hpp"
 #include "cli/device_list.hpp"
+#include "cli/fail.hpp"
 
 namespace iommufd::inline v0_1::cli {
 namespace {
@@ -53,10 +54,7 @@ void print_text(const std::vector<ListedGroup>& groups) {
 
 int devices(bool json) {
     const auto groups = list_devices(sys::host_kernel());
-    if (!groups) {
-        fmt::print(stderr, "iommufd: {}\n", groups.error().line());
-        return kFailed;
-    }
+    if (!groups) return fail(kFailed, groups.error());
     json ? print_json(*groups) : print_text(*groups);
     return kDone;
 }

@@ -8,6 +8,7 @@
 #include <map>
 #include <random>
 
+#include "cli/fail.hpp"
 #include "cli/machine_file.hpp"
 #include "cli/outcome.hpp"
 #include "cli/trial.hpp"
@@ -151,24 +152,19 @@ private:
 }  // namespace
 
 int dmatest(Arguments arguments) {
-    const auto refuse = [](const Error& error, int status) {
-        fmt::print(stderr, "iommufd: {}\n", error.line());
-        return status;
-    };
     if (arguments.definitions.empty()) {
         if (!arguments.model)
-            return refuse(Error::refused(EINVAL, "cannot test", "no device is given",
-                                         "give -object and -device options, or --model"),
-                          kUsage);
+            return fail(kUsage, Error::refused(EINVAL, "cannot test", "no device is given",
+                                               "give -object and -device options, or --model"));
         auto description = read_machine(*arguments.model);
-        if (!description) return refuse(description.error(), kUsage);
+        if (!description) return fail(kUsage, description.error());
         arguments.definitions = standard_objects(*description);
     }
     auto place = Workplace::open(arguments);
-    if (!place) return refuse(place.error(), kFailed);
+    if (!place) return fail(kFailed, place.error());
     auto outcome = Session(arguments, (*place)->registry()).run();
     const bool closed = (*place)->close();
-    if (!outcome) return refuse(outcome.error(), kFailed);
+    if (!outcome) return fail(kFailed, outcome.error());
     if (const auto* const machine = (*place)->model(); machine && machine->leaks().any()) {
         fmt::print(stderr, "iommufd: error: the model kernel still has {}\n", machine->leaks().text());
         return kFailed;

@@ -12,6 +12,7 @@
 
 #include "cli/account.hpp"
 #include "cli/arguments.hpp"
+#include "cli/fail.hpp"
 #include "cli/launch.hpp"
 #include "error/compose.hpp"
 #include "host/device_nodes.hpp"

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "cli/arguments.hpp"
+#include "cli/fail.hpp"
 #include "error/compose.hpp"
 #include "error/operations.hpp"
 #include "error/table.hpp"
@@ -97,10 +98,7 @@ Result<std::string> explain_table(const std::string& operation, const std::strin
 
 int explain(const std::string& operation, const std::string& code) {
     const auto text = explain_table(operation, code);
-    if (!text) {
-        fmt::print(stderr, "iommufd: {}\n", text.error().line());
-        return kUsage;
-    }
+    if (!text) return fail(kUsage, text.error());
     fmt::print("{}", *text);
     return kDone;
 }

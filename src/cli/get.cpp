@@ -6,6 +6,7 @@
 
 #include "cli/arguments.hpp"
 #include "cli/exec.hpp"
+#include "cli/fail.hpp"
 #include "cli/launch.hpp"
 #include "error/compose.hpp"
 

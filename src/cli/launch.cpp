@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 #include "cli/launch.hpp"
 
-#include <fmt/core.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -10,6 +9,7 @@
 #include <utility>
 
 #include "cli/exec.hpp"
+#include "cli/fail.hpp"
 #include "cli/placeholders.hpp"
 #include "error/compose.hpp"
 #include "vfio/sysfs.hpp"
@@ -84,11 +84,6 @@ std::vector<std::string> environment(int iommufd, const std::vector<PassedDevice
         if (!is_ours && !theirs.starts_with(kVfioFd)) ours.emplace_back(theirs);
     }
     return ours;
-}
-
-int fail(int status, const Error& error) {
-    fmt::print(stderr, "iommufd: {}\n", error.line());
-    return status;
 }
 
 int start(std::vector<std::string> words, std::vector<std::string> environment) {

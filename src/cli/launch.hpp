@@ -29,9 +29,6 @@ Result<std::vector<std::string>> name_descriptors(const std::vector<std::string>
 std::vector<std::string> environment(int iommufd, const std::vector<PassedDevice>& devices,
                                      const Account* account);
 
-// Tells the error, and returns the status.
-int fail(int status, const Error& error);
-
 // Becomes the command; returns, with a status, only where it can't.
 int start(std::vector<std::string> words, std::vector<std::string> environment);
 

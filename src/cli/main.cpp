@@ -15,8 +15,10 @@
 #include "cli/bind.hpp"
 #include "cli/devices.hpp"
 #include "cli/dmatest.hpp"
+#include "cli/doctor/doctor.hpp"
 #include "cli/exec.hpp"
 #include "cli/explain.hpp"
+#include "cli/fail.hpp"
 #include "cli/get.hpp"
 #include "cli/run.hpp"
 #include "cli/serve.hpp"
@@ -47,9 +49,8 @@ struct ObjectOptions {
         command
             .add_option_function<std::string>(
                 "--model", [this](const std::string& text) { arguments.model = text; },
-                "work on the embedded model kernel, as a DESCRIPTION says: devices=edu,vdpa-blk:size=64M, or "
-                "a "
-                "file FILE.json")
+                "work on the embedded model kernel, as a DESCRIPTION says: devices=edu,vdpa-blk:size=64M, "
+                "or a file FILE.json")
             ->expected(0, 1)
             ->type_name("DESCRIPTION");
     }
@@ -194,6 +195,20 @@ void add_to(CLI::App& command, BindArguments& arguments, const char* force) {
         ->type_name("SECONDS");
 }
 
+void add_to(CLI::App& command, doctor::Arguments& arguments) {
+    command.footer(
+        "Nothing is changed. A device that VFIO has and nobody uses is opened for a moment, to ask what it "
+        "can.\n"
+        "PASS, WARN and FAIL; ---- is what could not be seen. Exit status: 0 nothing has failed; 1 something "
+        "has.");
+    command.add_option("device", arguments.device, "its PCI address; none: the machine alone")
+        ->type_name("BDF");
+    command.add_option("--memory", arguments.memory, "of the guest that it is for: 64G (1G)")
+        ->transform(CLI::AsSizeValue(false))
+        ->type_name("SIZE");
+    command.add_flag("--json", arguments.json, "as JSON");
+}
+
 // Takes away the words of the command that is to be started: what follows the first "--".
 std::vector<std::string> cut_command(std::vector<std::string>& words) {
     const auto mark = std::ranges::find(words, "--");
@@ -263,6 +278,11 @@ int main(int argc, char** argv) {
         "devices", "list the machine's PCI devices by IOMMU group, and who has each of them");
     devices_command->add_flag("--json", devices_as_json, "as JSON");
 
+    doctor::Arguments doctor_arguments;
+    CLI::App* const doctor_command = app.add_subcommand(
+        "doctor", "find out why a device, or any, can't be passed through, and how to mend it");
+    add_to(*doctor_command, doctor_arguments);
+
     std::string operation;
     std::string code;
     CLI::App* const explain_command =
@@ -288,13 +308,13 @@ int main(int argc, char** argv) {
             fmt::print("{}", text.str());
             return status;
         }
-        fmt::print(stderr, "iommufd: {}\n", usage_error(app, error).line());
-        return kUsage;
+        return fail(kUsage, usage_error(app, error));
     }
 
     if (exec_command->parsed()) return exec(exec_arguments);
     if (serve_command->parsed()) return serve(serve_arguments);
     if (get_command->parsed()) return get(get_arguments);
+    if (doctor_command->parsed()) return doctor::examine(doctor_arguments);
     if (devices_command->parsed()) return devices(devices_as_json);
     if (explain_command->parsed()) return explain(operation, code);
     if (bind_command->parsed()) return bind(bind_arguments);

@@ -6,32 +6,30 @@
 #include "cli/slow_write.hpp"
 #include "error/compose.hpp"
 #include "host/device_uses.hpp"
+#include "host/first_line.hpp"
+#include "vfio/group.hpp"
 #include "vfio/sysfs.hpp"
 
 namespace iommufd::inline v0_1::cli {
 namespace {
 
-std::string folder_of(const std::string& device) { return compose("/sys/bus/pci/devices/", device); }
 std::string driver_file(const std::string& driver, std::string_view file) {
     return compose("/sys/bus/pci/drivers/", driver, "/", file);
 }
 
 Write set_override(const std::string& device, const std::string& driver) {
-    return {.path = compose(folder_of(device), "/driver_override"), .text = driver};
+    return {.path = compose(vfio::pci_folder(device), "/driver_override"), .text = driver};
 }
 
 }  // namespace
 
 Driven driven(sys::Kernel& kernel, const std::string& device) {
-    const std::string folder = folder_of(device);
-    Driven now{
-        .driver = vfio::link_target_name(kernel, folder, "driver"), .driver_override = {}, .by_vfio = false};
-    (void)kernel.read_file(compose(folder, "/driver_override").c_str(), now.driver_override);
-    now.driver_override.erase(std::min(now.driver_override.find('\n'), now.driver_override.size()));
-    if (now.driver_override == "(null)") now.driver_override.clear();
-    std::vector<std::string> files;
-    now.by_vfio = kernel.readdir(compose(folder, "/vfio-dev").c_str(), files) >= 0;
-    return now;
+    const std::string folder = vfio::pci_folder(device);
+    std::string driver_override = host::first_line(kernel, compose(folder, "/driver_override"));
+    if (driver_override == "(null)") driver_override.clear();
+    return {.driver = vfio::link_target_name(kernel, folder, "driver"),
+            .driver_override = std::move(driver_override),
+            .by_vfio = vfio::is_of_vfio(kernel, folder)};
 }
 
 std::string text(const Write& write) {

@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <map>
 
+#include "cli/fail.hpp"
 #include "cli/workplace.hpp"
 #include "iommufd/vfio/device.hpp"
 #include "monitor/server.hpp"
@@ -108,9 +109,9 @@ monitor::Version version() {
     return version;
 }
 
-// Serves until somebody ends it; whether that went well.
-bool serve(asio::io_context& loop, asio::signal_set& signals, const Arguments& arguments,
-           object::Registry& registry) {
+// Serves until somebody ends it; the exit status.
+int serve(asio::io_context& loop, asio::signal_set& signals, const Arguments& arguments,
+          object::Registry& registry) {
     Interrupts* watching = nullptr;
     monitor::Monitor monitor(registry,
                              {.version = version(),
@@ -124,10 +125,7 @@ bool serve(asio::io_context& loop, asio::signal_set& signals, const Arguments& a
     std::vector<std::unique_ptr<monitor::Server>> servers;
     for (const monitor::SocketAddress& address : arguments.control_sockets) {
         auto server = monitor::Server::listen(loop, monitor, address);
-        if (!server) {
-            fmt::print(stderr, "iommufd: {}\n", server.error().line());
-            return false;
-        }
+        if (!server) return fail(kFailed, server.error());
         servers.push_back(*std::move(server));
     }
     // Also of one that has come meanwhile.
@@ -141,7 +139,7 @@ bool serve(asio::io_context& loop, asio::signal_set& signals, const Arguments& a
     fmt::print(stderr, "iommufd: {} {} ready\n", count, count == 1 ? "object is" : "objects are");
     loop.run();
     for (const auto& server : servers) server->flush();
-    return true;
+    return kDone;
 }
 
 }  // namespace
@@ -151,12 +149,9 @@ int run(const Arguments& arguments) {
     asio::signal_set signals(loop, SIGINT, SIGTERM);
 
     auto place = Workplace::open(arguments);
-    if (!place) {
-        fmt::print(stderr, "iommufd: {}\n", place.error().line());
-        return kFailed;
-    }
-    const bool served = serve(loop, signals, arguments, (*place)->registry());
-    return (*place)->close() && served ? kDone : kFailed;
+    if (!place) return fail(kFailed, place.error());
+    const int status = serve(loop, signals, arguments, (*place)->registry());
+    return (*place)->close() ? status : kFailed;
 }
 
 }  // namespace iommufd::inline v0_1::cli

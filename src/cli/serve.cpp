@@ -20,7 +20,7 @@
 #include "broker/config.hpp"
 #include "broker/server.hpp"
 #include "cli/arguments.hpp"
-#include "cli/launch.hpp"
+#include "cli/fail.hpp"
 #include "error/compose.hpp"
 #include "monitor/listening_socket.hpp"
 #include "sys/kernel.hpp"

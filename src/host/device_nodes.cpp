@@ -3,38 +3,25 @@
 
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <charconv>
-#include <optional>
-#include <string_view>
+#include <utility>
 
 #include "error/compose.hpp"
 #include "error/guarded.hpp"
+#include "host/open_files.hpp"
 
 namespace iommufd::inline v0_1::host {
 namespace {
 
-constexpr std::string_view kNodes = "/dev/";
-
-template <class Number>
-std::optional<Number> number(std::string_view text) {
-    Number value = 0;
+std::optional<unsigned> number(std::string_view text) {
+    constexpr std::size_t kMostDigits = 10;
+    unsigned value = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+    if (text.size() > kMostDigits || error != std::errc() || end != text.data() + text.size())
+        return std::nullopt;
     return value;
-}
-
-// "247:3"
-std::optional<dev_t> device_number(std::string_view text) {
-    text = text.substr(0, text.find('\n'));
-    const std::size_t colon = text.find(':');
-    if (colon == std::string_view::npos) return std::nullopt;
-    const auto major = number<unsigned>(text.substr(0, colon));
-    const auto minor = number<unsigned>(text.substr(colon + 1));
-    if (!major || !minor) return std::nullopt;
-    return makedev(*major, *minor);
 }
 
 std::string last_component(std::string_view path) { return std::string(path.substr(path.rfind('/') + 1)); }
@@ -51,7 +38,7 @@ Result<void> add_nodes(sys::Kernel& kernel, const std::string& device, bool is_b
         std::string target;
         if (kernel.readlink(compose(list, "/", name).c_str(), target) < 0 || !target.contains(below))
             continue;
-        if (const auto its = device_number(name))
+        if (const auto its = parse_device_number(name))
             nodes.push_back({.name = last_component(target), .number = *its, .is_block = is_block});
     }
     return {};
@@ -64,11 +51,21 @@ void add_group(sys::Kernel& kernel, const std::string& device, std::vector<Devic
     if (kernel.readlink(compose("/sys/bus/pci/devices/", device, "/iommu_group").c_str(), target) < 0) return;
     std::string group = last_component(target);
     if (kernel.read_file(compose("/sys/class/vfio/", group, "/dev").c_str(), text) < 0) return;
-    if (const auto its = device_number(text))
+    if (const auto its = parse_device_number(text))
         nodes.push_back({.name = std::move(group), .number = *its, .is_block = false});
 }
 
 }  // namespace
+
+std::optional<dev_t> parse_device_number(std::string_view text) {
+    if (text.ends_with('\n')) text.remove_suffix(1);
+    const std::size_t colon = text.find(':');
+    if (colon == std::string_view::npos) return std::nullopt;
+    const auto major = number(text.substr(0, colon));
+    const auto minor = number(text.substr(colon + 1));
+    if (!major || !minor) return std::nullopt;
+    return makedev(*major, *minor);
+}
 
 Result<std::vector<DeviceNode>> device_nodes(sys::Kernel& kernel, const std::string& device) {
     return guarded(Operation::read, [&]() -> Result<std::vector<DeviceNode>> {
@@ -85,38 +82,33 @@ std::string text(const Opener& opener) {
 }
 
 Result<std::vector<Opener>> openers(sys::Kernel& kernel, const std::vector<DeviceNode>& nodes) {
-    return guarded(Operation::read, [&]() -> Result<std::vector<Opener>> {
-        std::vector<std::string> processes;
-        if (const int result = kernel.readdir("/proc", processes); result < 0)
-            return failed(Operation::read, -result, [] { return std::string("cannot read /proc"); });
-        const auto is_node = [&](const std::string& descriptor, const std::string& target) {
+    return openers_of_each(kernel, {nodes}).transform([](auto&& found) { return std::move(found.front()); });
+}
+
+Result<std::vector<std::vector<Opener>>> openers_of_each(
+    sys::Kernel& kernel, const std::vector<std::vector<DeviceNode>>& devices) {
+    return guarded(Operation::read, [&]() -> Result<std::vector<std::vector<Opener>>> {
+        std::vector<std::vector<Opener>> found(devices.size());
+        const auto seen = each_open_file(kernel, [&](const OpenFile& file) {
             sys::FileStatus status{};
-            // Only what lies in /dev is looked at: other file systems may not answer.
-            if (!target.starts_with(kNodes) || kernel.stat(descriptor.c_str(), status) < 0) return false;
-            return std::ranges::any_of(nodes, [&](const DeviceNode& node) {
-                return node.number == status.device &&
-                       (node.is_block ? S_ISBLK(status.mode) : S_ISCHR(status.mode));
-            });
-        };
-        std::vector<Opener> found;
-        for (const std::string& name : processes) {
-            const auto process = number<int>(name);
-            if (!process || *process == ::getpid()) continue;
-            const std::string folder = compose("/proc/", name, "/fd");
-            std::vector<std::string> descriptors;
-            if (kernel.readdir(folder.c_str(), descriptors) < 0) continue;  // not ours to look at, or gone
-            for (const std::string& descriptor : descriptors) {
-                const std::string link = compose(folder, "/", descriptor);
-                std::string target;
-                if (kernel.readlink(link.c_str(), target) < 0 || !is_node(link, target)) continue;
-                std::string program;
-                (void)kernel.read_file(compose("/proc/", name, "/comm").c_str(), program);
-                program.erase(std::min(program.find('\n'), program.size()));
-                found.push_back(
-                    {.process = *process, .program = std::move(program), .path = std::move(target)});
-                break;
+            if (kernel.stat(file.link.c_str(), status) < 0) return false;
+            bool known_of_all = true;
+            for (std::size_t i = 0; i < devices.size(); ++i) {
+                bool known = !found[i].empty() && found[i].back().process == file.process;
+                if (!known && std::ranges::any_of(devices[i], [&](const DeviceNode& node) {
+                        return node.number == status.device &&
+                               (node.is_block ? S_ISBLK(status.mode) : S_ISCHR(status.mode));
+                    })) {
+                    found[i].push_back({.process = file.process,
+                                        .program = program_of(kernel, file.process),
+                                        .path = file.path});
+                    known = true;
+                }
+                known_of_all = known_of_all && known;
             }
-        }
+            return known_of_all;
+        });
+        if (!seen) return seen.error();
         return found;
     });
 }

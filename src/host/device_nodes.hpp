@@ -5,13 +5,18 @@
 
 #include <sys/types.h>
 
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "iommufd/error/result.hpp"
 #include "sys/kernel.hpp"
 
 namespace iommufd::inline v0_1::host {
+
+// "247:3", with or without the end of a line.
+std::optional<dev_t> parse_device_number(std::string_view text);
 
 struct DeviceNode {
     std::string name;  // "vfio0", "nvme0n1": as sysfs has it
@@ -35,5 +40,8 @@ std::string text(const Opener& opener);
 // The other processes that have one of these nodes open, each once, as far as this process may look into them. A mapping of a file
 // that was closed isn't seen.
 Result<std::vector<Opener>> openers(sys::Kernel& kernel, const std::vector<DeviceNode>& nodes);
+// The same for the nodes of each of several devices: the processes are gone through once.
+Result<std::vector<std::vector<Opener>>> openers_of_each(sys::Kernel& kernel,
+                                                         const std::vector<std::vector<DeviceNode>>& devices);
 
 }  // namespace iommufd::inline v0_1::host

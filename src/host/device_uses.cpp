@@ -12,6 +12,7 @@
 #include "error/compose.hpp"
 #include "error/guarded.hpp"
 #include "host/device_nodes.hpp"
+#include "host/first_line.hpp"
 
 namespace iommufd::inline v0_1::host {
 namespace {
@@ -85,9 +86,7 @@ std::string node_of(std::string disk) {
 }
 
 void add_mounts(sys::Kernel& kernel, const std::string& disk, std::vector<std::string>& uses) {
-    std::string number;
-    (void)kernel.read_file(compose("/sys/class/block/", disk, "/dev").c_str(), number);
-    number.erase(std::min(number.find('\n'), number.size()));
+    const std::string number = first_line(kernel, compose("/sys/class/block/", disk, "/dev"));
     std::set<std::string> seen;
     for (const char* const list : {"/proc/self/mountinfo", "/proc/1/mountinfo"}) {
         for (const auto& words : table(read_all(kernel, list))) {
@@ -129,17 +128,29 @@ bool is_up(sys::Kernel& kernel, const std::string& interface) {
 }  // namespace
 
 Result<std::vector<std::string>> device_uses(sys::Kernel& kernel, const std::string& device) {
-    return guarded(Operation::read, [&]() -> Result<std::vector<std::string>> {
-        std::vector<std::string> uses;
-        for (const std::string& disk : disks(kernel, device)) add_disk(kernel, disk, uses);
-        for (const std::string& interface : members(kernel, "net", device))
-            if (is_up(kernel, interface)) uses.push_back(compose("network interface ", interface, " is up"));
-        auto nodes = device_nodes(kernel, device);
-        if (!nodes) return nodes.error();
-        auto open = openers(kernel, *nodes);
+    return uses_of_each(kernel, {device}).transform([](auto&& uses) { return std::move(uses.front()); });
+}
+
+Result<std::vector<std::vector<std::string>>> uses_of_each(sys::Kernel& kernel,
+                                                           const std::vector<std::string>& devices) {
+    return guarded(Operation::read, [&]() -> Result<std::vector<std::vector<std::string>>> {
+        std::vector<std::vector<std::string>> all;
+        std::vector<std::vector<DeviceNode>> nodes;
+        for (const std::string& device : devices) {
+            std::vector<std::string>& uses = all.emplace_back();
+            for (const std::string& disk : disks(kernel, device)) add_disk(kernel, disk, uses);
+            for (const std::string& interface : members(kernel, "net", device))
+                if (is_up(kernel, interface))
+                    uses.push_back(compose("network interface ", interface, " is up"));
+            auto its = device_nodes(kernel, device);
+            if (!its) return its.error();
+            nodes.push_back(*std::move(its));
+        }
+        const auto open = openers_of_each(kernel, nodes);
         if (!open) return open.error();
-        for (const Opener& opener : *open) uses.push_back(text(opener));
-        return uses;
+        for (std::size_t i = 0; i < all.size(); ++i)
+            for (const Opener& opener : (*open)[i]) all[i].push_back(text(opener));
+        return all;
     });
 }
 

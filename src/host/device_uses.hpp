@@ -15,6 +15,9 @@ namespace iommufd::inline v0_1::host {
 // another ("nvme0n1p1 is mounted on /data"), a network interface that is up, a process that has a node open. Empty: nobody misses it, as
 // far as this process may look.
 Result<std::vector<std::string>> device_uses(sys::Kernel& kernel, const std::string& device);
+// The same for each of several devices, in their order: the processes are gone through once.
+Result<std::vector<std::vector<std::string>>> uses_of_each(sys::Kernel& kernel,
+                                                           const std::vector<std::string>& devices);
 
 // Its disks that the kernel gives to nobody else, whoever has them: also what is mounted where this process doesn't see it. It asks by
 // opening them for itself alone for a moment.

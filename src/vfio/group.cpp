@@ -13,12 +13,17 @@ namespace {
 // their device's folder.
 constexpr std::string_view kHarmless[] = {"pcieport", "pci-stub"};
 
-bool is_of_vfio(sys::Kernel& kernel, const std::string& device) {
+}  // namespace
+
+bool is_of_vfio(sys::Kernel& kernel, const std::string& folder) {
     std::vector<std::string> files;
-    return kernel.readdir(compose(device, "/vfio-dev").c_str(), files) >= 0;
+    return kernel.readdir(compose(folder, "/vfio-dev").c_str(), files) >= 0;
 }
 
-}  // namespace
+bool spoils_group(sys::Kernel& kernel, const std::string& folder, std::string_view driver) {
+    return !driver.empty() && std::ranges::find(kHarmless, driver) == std::end(kHarmless) &&
+           !is_of_vfio(kernel, folder);
+}
 
 std::vector<GroupMember> group_members(sys::Kernel& kernel, const std::string& folder) {
     const std::string list = compose(folder, "/iommu_group/devices");
@@ -28,8 +33,7 @@ std::vector<GroupMember> group_members(sys::Kernel& kernel, const std::string& f
     for (std::string& name : names) {
         const std::string device = compose(list, "/", name);
         std::string driver = link_target_name(kernel, device, "driver");
-        const bool spoils = !driver.empty() && std::ranges::find(kHarmless, driver) == std::end(kHarmless) &&
-                            !is_of_vfio(kernel, device);
+        const bool spoils = spoils_group(kernel, device, driver);
         members.push_back({.device = std::move(name), .driver = std::move(driver), .spoils = spoils});
     }
     return members;

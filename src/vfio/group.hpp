@@ -18,6 +18,12 @@ struct GroupMember {
     bool spoils;         // its driver does DMA for the kernel
 };
 
+// Whether a driver of VFIO's has the device whose folder in /sys is given.
+bool is_of_vfio(sys::Kernel& kernel, const std::string& folder);
+
+// Whether the driver called `driver`, which has the device in `folder`, does DMA for the kernel. No driver: no.
+bool spoils_group(sys::Kernel& kernel, const std::string& folder, std::string_view driver);
+
 // Of the device whose folder in /sys is given; empty where it has no group.
 std::vector<GroupMember> group_members(sys::Kernel& kernel, const std::string& folder);
 

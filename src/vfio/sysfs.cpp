@@ -2,7 +2,6 @@
 #include "vfio/sysfs.hpp"
 
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 
 #include <algorithm>
 #include <array>
@@ -11,12 +10,12 @@
 
 #include "error/compose.hpp"
 #include "error/guarded.hpp"
+#include "host/device_nodes.hpp"
 #include "iommufd/vfio/device.hpp"
 
 namespace iommufd::inline v0_1::vfio {
 namespace {
 
-constexpr std::string_view kPciDevices = "/sys/bus/pci/devices/";
 constexpr std::string_view kMdevDevices = "/sys/bus/mdev/devices/";
 constexpr std::string_view kDeviceNodes = "/dev/vfio/devices/";
 
@@ -27,17 +26,13 @@ std::string padded(unsigned value, std::size_t width) {
     return std::string(text.size() < width ? width - text.size() : 0, '0') + text;
 }
 
-std::optional<unsigned> number(std::string_view text, int base, std::size_t width, unsigned most) {
+std::optional<unsigned> hex(std::string_view text, std::size_t width, unsigned most) {
     unsigned value = 0;
-    const auto result = std::from_chars(text.data(), text.data() + text.size(), value, base);
+    const auto result = std::from_chars(text.data(), text.data() + text.size(), value, 16);
     if (text.empty() || text.size() > width || result.ec != std::errc() ||
         result.ptr != text.data() + text.size() || value > most)
         return std::nullopt;
     return value;
-}
-
-std::optional<unsigned> hex(std::string_view text, std::size_t width, unsigned most) {
-    return number(text, 16, width, most);
 }
 
 // Why VFIO offers no file for the device, and what to do.
@@ -55,24 +50,11 @@ Error not_for_vfio(sys::Kernel& kernel, const std::string& folder) {
         return Error::refused(
             ENODEV, what,
             compose("it is in no IOMMU group, and bound to ", driver.empty() ? "no driver" : driver),
-            "turn the IOMMU on in the firmware and on the kernel's command line (intel_iommu=on), or load "
-            "vfio "
-            "with enable_unsafe_noiommu_mode=1");
+            std::string(kHowToGetAGroup));
     return Error::refused(ENODEV, what,
                           driver.empty() ? std::string("it is bound to no driver")
                                          : compose("it is bound to its host driver ", driver),
                           compose("run `iommufd bind ", device, "`"));
-}
-
-// "247:3\n"
-std::optional<dev_t> parse_device_number(std::string_view text) {
-    if (text.ends_with('\n')) text.remove_suffix(1);
-    const std::size_t colon = text.find(':');
-    if (colon == std::string_view::npos) return std::nullopt;
-    const auto major = number(text.substr(0, colon), 10, 10, ~0U);
-    const auto minor = number(text.substr(colon + 1), 10, 10, ~0U);
-    if (!major || !minor) return std::nullopt;
-    return makedev(*major, *minor);
 }
 
 }  // namespace
@@ -102,10 +84,12 @@ std::string_view base_name(std::string_view path) {
     return slash == std::string_view::npos ? path : path.substr(slash + 1);
 }
 
+std::string pci_folder(std::string_view device) { return compose(kPciDevices, "/", device); }
+
 Result<std::string> device_folder(sys::Kernel& kernel, std::string_view where) {
     std::string folder(where);
     if (const auto address = parse_pci_address(where); address && !where.starts_with('/'))
-        folder = std::string(kPciDevices) + address->text();
+        folder = pci_folder(address->text());
     else if (parse_vf_token(where))
         folder = std::string(kMdevDevices) + folder;
     else if (!where.starts_with('/'))
@@ -156,7 +140,7 @@ Result<DeviceFile> device_file(sys::Kernel& kernel, const std::string& folder) {
                               compose("it is bound to ", link_target_name(kernel, folder, "driver"),
                                       ", but has no character device"),
                               "use a kernel with CONFIG_VFIO_DEVICE_CDEV (Linux 6.6)");
-    const auto number = parse_device_number(text);
+    const auto number = host::parse_device_number(text);
     if (!number)
         return Error::refused(ENODEV, compose("cannot open ", base_name(folder), " for VFIO"),
                               compose("sysfs gives no number of its character device, but '", text, "'"),

@@ -26,6 +26,10 @@ struct PciAddress {
 // "0000:02:00.0" or "02:00.0", hexadecimal.
 std::optional<PciAddress> parse_pci_address(std::string_view text);
 
+// Where sysfs has the PCI devices, and the one called "0000:02:00.0".
+inline constexpr std::string_view kPciDevices = "/sys/bus/pci/devices";
+std::string pci_folder(std::string_view device);
+
 // The device's folder in /sys, by its PCI address, an mdev's UUID, or the path itself. EINVAL: none of these;
 // ENOENT: there is no such device; ENOTDIR.
 Result<std::string> device_folder(sys::Kernel& kernel, std::string_view where);
@@ -50,5 +54,10 @@ bool is_noiommu(sys::Kernel& kernel, const std::string& folder);
 
 // Whether VFIO takes devices that are in no IOMMU group, which the machine's owner must have asked for.
 bool noiommu_allowed(sys::Kernel& kernel);
+
+// The next step of who has a device in no group.
+inline constexpr std::string_view kHowToGetAGroup =
+    "turn the IOMMU on in the firmware and on the kernel's command line (intel_iommu=on), or load vfio with "
+    "enable_unsafe_noiommu_mode=1";
 
 }  // namespace iommufd::inline v0_1::vfio

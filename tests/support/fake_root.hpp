@@ -20,7 +20,8 @@ namespace iommufd::inline v0_1 {
 
 class FakeRoot : public sys::FaultyKernel {
 public:
-    FakeRoot() : FaultyKernel(sys::host_kernel()) {
+    // `inner` is what opens the files, and answers for their descriptors.
+    explicit FakeRoot(sys::Kernel& inner = sys::host_kernel()) : FaultyKernel(inner) {
         std::string pattern = (std::filesystem::temp_directory_path() / "fake_root.XXXXXX").string();
         root_ = ::mkdtemp(pattern.data());
         folder("/proc");
