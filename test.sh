@@ -26,7 +26,7 @@ done
 step() { printf '== %s (%d:%02d)\n' "$*" $((SECONDS / 60)) $((SECONDS % 60)); }
 
 step "packages"
-scripts/install build test bench vm
+scripts/install build test package bench vm
 vm=yes
 vm/qemu || vm=no
 step "the kernel under test"

@@ -207,6 +207,11 @@ TEST_F(CapiSpaceTest, AnUnmapWaitsForAReaderNoLongerThanItIsTold) {
     std::thread([&] { ASSERT_EQ(iommufd_reader_enter(reader), 0); }).join();
     EXPECT_EQ(iommufd_space_unmap(space_, kIova, kLength, 1, nullptr), -ETIMEDOUT);
     EXPECT_NE(std::string(iommufd_error_text()).find("slow"), std::string::npos);
+    OwnedMapping mapping;
+    ASSERT_EQ(map(2 * kIova, &mapping), 0);
+    EXPECT_EQ(iommufd_mapping_unmap(mapping.release(), 1),
+              -ETIMEDOUT);  // it is unmapped, and the handle gone
+    EXPECT_EQ(iommufd_space_mappings(space_, nullptr, 0), 0);
     EXPECT_EQ(iommufd_reader_leave(reader), 0);
 }
 

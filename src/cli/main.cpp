@@ -20,8 +20,12 @@
 #include "cli/explain.hpp"
 #include "cli/fail.hpp"
 #include "cli/get.hpp"
+#include "cli/metrics.hpp"
+#include "cli/plan.hpp"
 #include "cli/run.hpp"
 #include "cli/serve.hpp"
+#include "cli/show.hpp"
+#include "cli/top.hpp"
 #include "iommufd/object/command_line.hpp"
 
 namespace iommufd::inline v0_1::cli {
@@ -209,6 +213,24 @@ void add_to(CLI::App& command, doctor::Arguments& arguments) {
     command.add_flag("--json", arguments.json, "as JSON");
 }
 
+void add_to(CLI::App& command, PlanArguments& arguments) {
+    command.footer(
+        "The figure is exact for a process that has nothing locked yet, and per user for a user who has "
+        "nothing locked.\n"
+        "Exit status: 0 the limit in force is enough; 1 it isn't.");
+    command.add_option("--memory", arguments.memory, "of the guest: 64G, 512M")
+        ->transform(CLI::AsSizeValue(false))
+        ->check(CLI::Range(std::uint64_t{4096}, std::uint64_t{1} << 46))
+        ->type_name("SIZE")
+        ->required();
+    command.add_option("--devices", arguments.devices, "of VFIO (1)")->check(CLI::Range(0, 1024));
+    command.add_option("--pinning-vdpa", arguments.pinning_vdpa, "vhost-vdpa devices that pin (0)")
+        ->check(CLI::Range(0, 1024));
+    command.add_flag("--viommu", arguments.viommu,
+                     "the guest has an IOMMU that isn't nested: each device has an address space of its own");
+    command.add_flag("--json", arguments.json, "as JSON");
+}
+
 // Takes away the words of the command that is to be started: what follows the first "--".
 std::vector<std::string> cut_command(std::vector<std::string>& words) {
     const auto mark = std::ranges::find(words, "--");
@@ -283,6 +305,37 @@ int main(int argc, char** argv) {
         "doctor", "find out why a device, or any, can't be passed through, and how to mend it");
     add_to(*doctor_command, doctor_arguments);
 
+    PlanArguments plan_arguments;
+    CLI::App* const plan_command = app.add_subcommand(
+        "plan", "say how much memory a guest's devices need locked, and how long it takes to map");
+    add_to(*plan_command, plan_arguments);
+
+    ShowArguments show_arguments;
+    CLI::App* const show_command =
+        app.add_subcommand("show", "show what a running instance has: objects, devices, address spaces");
+    show_command->add_option("socket", show_arguments.socket, "of its -qmp")->type_name("PATH")->required();
+    show_command->add_option("--svg", show_arguments.svg, "write the address spaces as a picture")
+        ->type_name("FILE");
+    show_command->add_flag("--json", show_arguments.json, "as JSON");
+
+    TopArguments top_arguments;
+    CLI::App* const top_command =
+        app.add_subcommand("top", "show a running instance's counters, again and again");
+    top_command->add_option("socket", top_arguments.socket, "of its -qmp")->type_name("PATH")->required();
+    top_command->add_option("--interval", top_arguments.interval, "in seconds (1)")
+        ->check(CLI::Range(0.05, 3600.0));
+    top_command->add_option("--count", top_arguments.count, "of looks; none: until it is interrupted");
+    top_command->add_flag("--json", top_arguments.json, "as JSON, a line for each look");
+
+    MetricsArguments metrics_arguments;
+    CLI::App* const metrics_command =
+        app.add_subcommand("metrics", "print a running instance's counters for Prometheus, or serve them");
+    metrics_command->add_option("socket", metrics_arguments.socket, "of its -qmp")
+        ->type_name("PATH")
+        ->required();
+    metrics_command->add_option("--listen", metrics_arguments.listen, "there, by HTTP, for this machine only")
+        ->type_name("unix:PATH|127.0.0.1:PORT|[::1]:PORT");
+
     std::string operation;
     std::string code;
     CLI::App* const explain_command =
@@ -315,6 +368,10 @@ int main(int argc, char** argv) {
     if (serve_command->parsed()) return serve(serve_arguments);
     if (get_command->parsed()) return get(get_arguments);
     if (doctor_command->parsed()) return doctor::examine(doctor_arguments);
+    if (plan_command->parsed()) return plan(plan_arguments);
+    if (top_command->parsed()) return top(top_arguments);
+    if (metrics_command->parsed()) return metrics(metrics_arguments);
+    if (show_command->parsed()) return show(show_arguments);
     if (devices_command->parsed()) return devices(devices_as_json);
     if (explain_command->parsed()) return explain(operation, code);
     if (bind_command->parsed()) return bind(bind_arguments);

@@ -274,7 +274,10 @@ Result<void> SpaceState::attach(const std::shared_ptr<Attachable>& device) {
                                  "it is attached to another space, or could not be cleared when it left one",
                                  "detach it there first, or close it");
         log_newcomer(device);
-        auto attached = device->iommu_device() ? attach_iommu_device(device) : attach_with_sink(device);
+        // Whatever ends it, the device is free again.
+        auto attached = guarded(Operation::vfio_attach, [&] {
+            return device->iommu_device() ? attach_iommu_device(device) : attach_with_sink(device);
+        });
         adapt_dirty();
         // A sink that could not be cleared keeps its device's claim.
         if (!attached && (device->iommu_device() || !is_leaving(*device->sink()))) device->release_claim();

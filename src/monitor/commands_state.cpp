@@ -97,6 +97,10 @@ Json describe(const Call& call, const object::ObjectInfo& info, const dma::Space
     described.add("devices", space.devices());
     described.add("sinks", space.sinks());
     described.add("used-by", info.used_by);
+    Json reachable(Json::Array{});
+    for (const Range& range : space.limits().ranges)
+        reachable.push_back(Json::of("first", range.first.value, "last", range.last.value));
+    described.add("reachable", std::move(reachable));
     described.add("mappings", std::move(mappings));
     described.add("counters", describe(space.counters()));
     described.add("dirty-log", call.monitor.dirty_logs().contains(info.definition.id));

@@ -107,8 +107,11 @@ TEST_F(CommandsTest, SpacesIommufdsAndDevicesAreShownAsTheyAreNow) {
                       HasSubstr(R"("users": ["vfio-pci 0000:00:10.0"])")));
     EXPECT_THAT(
         ask("query-address-spaces", R"({"id":"dma0"})"),
-        AllOf(HasSubstr(R"("pinned-bytes": 1048576)"), HasSubstr(R"("size": 1048576, "iova": 67108864)"),
-              HasSubstr(R"("used-by": ["map0", "edu0", "blk0"])")));
+        AllOf(
+            HasSubstr(R"("pinned-bytes": 1048576)"), HasSubstr(R"("size": 1048576, "iova": 67108864)"),
+            HasSubstr(
+                R"("reachable": [{"last": 4276092927, "first": 0}, {"last": 281474976710655, "first": 4277141504}])"),
+            HasSubstr(R"("used-by": ["map0", "edu0", "blk0"])")));
     EXPECT_THAT(ask("query-address-spaces", R"({"id":"nosuch"})"), HasSubstr("DeviceNotFound"));
     EXPECT_THAT(ask("query-devices"), AllOf(HasSubstr(R"("id": "edu0")"), HasSubstr(R"("translated": true)"),
                                             HasSubstr(R"("virtio-id": 2)")));

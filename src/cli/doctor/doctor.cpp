@@ -10,6 +10,7 @@
 
 #include "cli/arguments.hpp"
 #include "cli/doctor/checks.hpp"
+#include "cli/fail.hpp"
 
 namespace iommufd::inline v0_1::cli::doctor {
 namespace {
@@ -55,10 +56,7 @@ void print_text(const Machine& machine, const Findings& findings) {
 
 int examine(const Arguments& arguments) {
     const auto machine = look_at(sys::host_kernel(), arguments.device, arguments.memory);
-    if (!machine) {
-        fmt::print(stderr, "iommufd: {}\n", machine.error().line());
-        return kFailed;
-    }
+    if (!machine) return fail(kFailed, machine.error());
     const Findings findings = examine(*machine);
     arguments.json ? print_json(*machine, findings) : print_text(*machine, findings);
     return ready(findings) ? kDone : kFailed;

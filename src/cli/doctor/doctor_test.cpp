@@ -134,6 +134,33 @@ TEST_F(DoctorTest, TheIommuIsNamedByItsKind) {
     }
 }
 
+// The configuration space of the port before the device, in which another extended capability comes before ACS.
+std::string port_with_acs(unsigned char control) {
+    std::string space(4096, '\0');
+    space.replace(256, 4, std::string("\x01\x00\x01\x20", 4));  // error reporting; the next is at 0x200
+    space.replace(512, 4, std::string("\x0d\x00\x01\x00", 4));
+    space[512 + 6] = static_cast<char>(control);
+    return space;
+}
+
+TEST_F(DoctorTest, APortIsolatesWhereAllOfAcsIsOnAndOnlyRootCanSeeIt) {
+    kernel_.device("0000:02:00.1", "");
+    kernel_.link("/sys/bus/pci/devices/0000:00:01.0", "../../../devices/pci0000:00/0000:00:01.0");
+    const auto evidence = [&](const std::string& space, Verdict verdict) {
+        kernel_.file("/sys/devices/pci0000:00/0000:00:01.0/config", space);
+        const Findings all = findings();
+        const Finding* const its = found(all, "acs", verdict);
+        return its ? its->evidence : listed(all);
+    };
+    EXPECT_THAT(evidence(port_with_acs(0x1d), Verdict::warn), HasSubstr("0000:00:01.0 isolates"));
+    EXPECT_THAT(evidence(port_with_acs(0x1c), Verdict::warn), HasSubstr("0000:00:01.0 has ACS turned off"));
+    EXPECT_THAT(evidence(port_with_acs(0x1d).substr(0, 64), Verdict::unseen), HasSubstr("read by root only"));
+    // A list that leads round and round has an end.
+    std::string round = port_with_acs(0x1d);
+    round.replace(512, 4, std::string("\x0b\x00\x01\x10", 4));
+    EXPECT_THAT(evidence(round, Verdict::warn), HasSubstr("0000:00:01.0 has no ACS"));
+}
+
 TEST_F(DoctorTest, NothingIsLeftOpen) {
     (void)findings();
     EXPECT_FALSE(model_.leaks().any()) << model_.leaks().text();

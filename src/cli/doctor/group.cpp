@@ -7,6 +7,7 @@
 #include "cli/doctor/checks.hpp"
 #include "error/compose.hpp"
 #include "host/device_uses.hpp"
+#include "host/first_line.hpp"
 #include "vfio/group.hpp"
 #include "vfio/sysfs.hpp"
 
@@ -20,7 +21,7 @@ Findings check_driver(const Machine& machine) {
                  .check = kCheck,
                  .evidence = compose(device.address, " has VFIO's driver ", device.driver),
                  .fix = {}}};
-    if (line_of(machine.kernel, device.folder + "/class").starts_with("0x06"))
+    if (host::first_line(machine.kernel, device.folder + "/class").starts_with("0x06"))
         return {{.verdict = Verdict::fail,
                  .check = kCheck,
                  .evidence = compose(device.address, " is a bridge, which stays the kernel's"),

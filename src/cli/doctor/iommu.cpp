@@ -3,6 +3,7 @@
 
 #include "cli/doctor/checks.hpp"
 #include "error/compose.hpp"
+#include "host/first_line.hpp"
 #include "vfio/sysfs.hpp"
 
 namespace iommufd::inline v0_1::cli::doctor {
@@ -55,7 +56,7 @@ Finding no_iommu(const Machine& machine) {
             "add intel_iommu=on to the kernel's command line (GRUB_CMDLINE_LINUX in /etc/default/grub, then "
             "`update-grub`), and boot again";
     }
-    if (line_of(machine.kernel, "/sys/module/vfio/parameters/enable_unsafe_noiommu_mode") == "Y")
+    if (host::first_line(machine.kernel, "/sys/module/vfio/parameters/enable_unsafe_noiommu_mode") == "Y")
         evidence +=
             "; VFIO gives devices without protection (enable_unsafe_noiommu_mode=Y): they reach all memory";
     return {
@@ -104,7 +105,7 @@ Findings check_interrupt_remapping(const Machine& machine) {
     if (cause.empty()) cause = argument(machine, "nointremap");
     const std::string evidence = compose("off: no IR- interrupt in /proc/interrupts",
                                          cause.empty() ? "" : "; the kernel was booted with ", cause);
-    if (line_of(machine.kernel, kParameter) == "Y")
+    if (host::first_line(machine.kernel, kParameter) == "Y")
         return {
             {.verdict = Verdict::warn,
              .check = kRemapping,

@@ -8,25 +8,12 @@
 #include <sstream>
 
 #include "error/compose.hpp"
+#include "host/first_line.hpp"
 #include "vfio/group.hpp"
 #include "vfio/sysfs.hpp"
 
 namespace iommufd::inline v0_1::cli::doctor {
 namespace {
-
-// The second number of "Uid:	1000	1000	1000	1000".
-unsigned effective_user(sys::Kernel& kernel) {
-    std::istringstream lines(content_of(kernel, "/proc/self/status").value_or(""));
-    std::string line;
-    while (std::getline(lines, line)) {
-        std::istringstream words(line);
-        std::string key;
-        unsigned real = 0;
-        unsigned effective = 0;
-        if (words >> key >> real >> effective && key == "Uid:") return effective;
-    }
-    return 0;
-}
 
 Result<Device> find_device(sys::Kernel& kernel, std::string_view where) {
     auto folder = vfio::device_folder(kernel, where);
@@ -35,22 +22,15 @@ Result<Device> find_device(sys::Kernel& kernel, std::string_view where) {
     if (!address)
         return Error::refused(EINVAL, compose("cannot look at device '", where, "'"), "it is no PCI device",
                               "give an address like 0000:02:00.0 (see `iommufd devices`)");
-    const std::string path = compose("/sys/bus/pci/devices/", address->text());
+    const std::string path = vfio::pci_folder(address->text());
     return Device{.address = address->text(),
                   .folder = path,
                   .driver = vfio::link_target_name(kernel, path, "driver"),
                   .group = vfio::group_number(kernel, path),
-                  .has_vfio = exists(kernel, path + "/vfio-dev")};
+                  .has_vfio = vfio::is_of_vfio(kernel, path)};
 }
 
 }  // namespace
-
-std::string line_of(sys::Kernel& kernel, const std::string& path) {
-    std::string content;
-    (void)kernel.read_file(path.c_str(), content);
-    content.erase(std::min(content.find('\n'), content.size()));
-    return content;
-}
 
 std::optional<std::string> content_of(sys::Kernel& kernel, const std::string& path) {
     const int fd = kernel.open(path.c_str(), O_RDONLY);
@@ -76,18 +56,30 @@ std::vector<std::string> names_in(sys::Kernel& kernel, const std::string& path) 
     return names;
 }
 
+// The second number of "Uid:	1000	1000	1000	1000".
+unsigned effective_user(sys::Kernel& kernel) {
+    std::istringstream lines(content_of(kernel, "/proc/self/status").value_or(""));
+    std::string line;
+    while (std::getline(lines, line)) {
+        std::istringstream words(line);
+        std::string key;
+        unsigned real = 0;
+        unsigned effective = 0;
+        if (words >> key >> real >> effective && key == "Uid:") return effective;
+    }
+    return 0;
+}
+
 Result<Machine> look_at(sys::Kernel& kernel, std::string_view where, std::uint64_t memory) {
     Machine machine{.kernel = kernel,
-                    .release = line_of(kernel, "/proc/sys/kernel/osrelease"),
+                    .release = host::first_line(kernel, "/proc/sys/kernel/osrelease"),
                     .command_line = {},
                     .user = effective_user(kernel),
-                    .process = std::nullopt,
                     .iommus = names_in(kernel, "/sys/class/iommu"),
                     .device = std::nullopt,
                     .memory = memory};
-    std::istringstream words(line_of(kernel, "/proc/cmdline"));
+    std::istringstream words(host::first_line(kernel, "/proc/cmdline"));
     for (std::string word; words >> word;) machine.command_line.push_back(word);
-    if (auto process = host::process(kernel)) machine.process = *process;
     // The mock of the kernel's own tests is no IOMMU of this machine.
     std::erase_if(machine.iommus,
                   [](const std::string& name) { return name.starts_with("iommufd_selftest"); });

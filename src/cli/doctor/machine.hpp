@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-#include "iommufd/host/process.hpp"
+#include "iommufd/error/result.hpp"
 #include "sys/kernel.hpp"
 
 namespace iommufd::inline v0_1::cli::doctor {
@@ -27,7 +27,6 @@ struct Machine {
     std::string release;                    // of the kernel: "6.12.0-1-amd64"
     std::vector<std::string> command_line;  // the kernel's
     unsigned user;                          // the caller's effective number
-    std::optional<host::Process> process;   // the caller; nothing: /proc is not mounted
     std::vector<std::string> iommus;        // "dmar0", as /sys/class/iommu has them
     std::optional<Device> device;           // that is asked for
     std::uint64_t memory;                   // of the guest that it is for, in bytes
@@ -42,8 +41,9 @@ bool is_since(const Machine& machine, unsigned major, unsigned minor);
 // A word of the kernel's command line that starts so: "intel_iommu="; empty where there is none.
 std::string argument(const Machine& machine, std::string_view start);
 
-// The first line of a file; empty where there is none.
-std::string line_of(sys::Kernel& kernel, const std::string& path);
+// This process's, by number.
+unsigned effective_user(sys::Kernel& kernel);
+
 // Everything, however long; nothing where it can't be read.
 std::optional<std::string> content_of(sys::Kernel& kernel, const std::string& path);
 bool exists(sys::Kernel& kernel, const std::string& path);

@@ -5,6 +5,7 @@
 
 #include "cli/doctor/checks.hpp"
 #include "error/compose.hpp"
+#include "host/first_line.hpp"
 #include "iommufd/backend/backend.hpp"
 
 namespace iommufd::inline v0_1::cli::doctor {
@@ -14,7 +15,7 @@ constexpr const char* kNode = "/dev/iommu";
 constexpr const char* kCheck = "iommu-node";
 
 Finding absent(const Machine& machine) {
-    const std::string number = line_of(machine.kernel, "/sys/class/misc/iommu/dev");
+    const std::string number = host::first_line(machine.kernel, "/sys/class/misc/iommu/dev");
     if (!number.empty())
         return {.verdict = Verdict::fail,
                 .check = kCheck,

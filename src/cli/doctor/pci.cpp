@@ -6,6 +6,7 @@
 
 #include "cli/doctor/checks.hpp"
 #include "error/compose.hpp"
+#include "host/first_line.hpp"
 #include "vfio/group.hpp"
 #include "vfio/sysfs.hpp"
 
@@ -31,7 +32,7 @@ Acs acs_of(const Machine& machine, const std::string& port) {
     constexpr std::size_t kExtended = 256;
     constexpr std::size_t kAll = 4096;
     constexpr std::uint32_t kAcsCapability = 0x0d;
-    const auto space = content_of(machine.kernel, compose("/sys/bus/pci/devices/", port, "/config"));
+    const auto space = content_of(machine.kernel, vfio::pci_folder(port) + "/config");
     if (!space || space->size() <= 64)
         return Acs::unseen;  // without CAP_SYS_ADMIN sysfs gives the first 64 bytes
     for (std::size_t offset = kExtended, most = 64;
@@ -99,7 +100,7 @@ Findings check_acs(const Machine& machine) {
 
 Findings check_reset(const Machine& machine) {
     const std::string path = machine.device->folder + "/reset_method";
-    const std::string methods = line_of(machine.kernel, path);
+    const std::string methods = host::first_line(machine.kernel, path);
     if (!methods.empty())
         return {{.verdict = Verdict::pass,
                  .check = "reset",
