@@ -13,7 +13,7 @@
 #include "cli/account.hpp"
 #include "cli/arguments.hpp"
 #include "cli/fail.hpp"
-#include "cli/placeholders.hpp"
+#include "cli/launch.hpp"
 #include "error/compose.hpp"
 #include "host/device_nodes.hpp"
 #include "iommufd/core/context.hpp"
@@ -25,20 +25,10 @@
 namespace iommufd::inline v0_1::cli {
 namespace {
 
-constexpr std::string_view kVfioFd = "IOMMUFD_VFIO_FD_";
-
 struct OpenDevice {
     std::string name;  // "0000:02:00.0"
     vfio::Cdev cdev;
 };
-
-// "02:00.0" and "0000:02:00.0" are one device.
-std::string full_name(std::string_view where) {
-    while (where.size() > 1 && where.ends_with('/')) where.remove_suffix(1);
-    where = vfio::base_name(where);
-    const auto address = vfio::parse_pci_address(where);
-    return address ? address->text() : std::string(where);
-}
 
 // Descriptors 0 to 2 are the command's, even where whoever started us closed them.
 void keep_standard_descriptors() {
@@ -113,60 +103,11 @@ Result<void> set_limit(const core::Context& iommufd, std::optional<std::uint64_t
     return {};
 }
 
-// What the command finds in its environment: the caller's, with the descriptors named in it, and the user's own.
-std::vector<std::string> environment(int iommufd, const std::vector<OpenDevice>& devices,
-                                     const Account* account) {
-    std::vector<std::string> ours = {compose("IOMMUFD_FD=", iommufd)};
-    std::string all;
-    for (const OpenDevice& device : devices) {
-        all += compose(all.empty() ? "" : ",", device.name, "=", device.cdev.fd());
-        std::string variable = compose(kVfioFd, device.name);
-        std::ranges::replace_if(variable, [](char c) { return c == ':' || c == '.' || c == '-'; }, '_');
-        ours.push_back(compose(variable, "=", device.cdev.fd()));
-    }
-    ours.push_back(compose("IOMMUFD_VFIO_FDS=", all));
-    if (account && !account->name.empty())
-        for (const auto& [name, value] :
-             {std::pair("HOME", account->home), std::pair("SHELL", account->shell),
-              std::pair("USER", account->name), std::pair("LOGNAME", account->name)})
-            ours.push_back(compose(name, "=", value));
-    const auto name_of = [](std::string_view entry) { return entry.substr(0, entry.find('=')); };
-    const std::size_t count = ours.size();
-    for (char** entry = environ; *entry; ++entry) {
-        const std::string_view theirs = *entry;
-        const bool is_ours =
-            std::ranges::any_of(ours.begin(), ours.begin() + static_cast<std::ptrdiff_t>(count),
-                                [&](const std::string& own) { return name_of(own) == name_of(theirs); });
-        // What an `iommufd exec` around this one named is closed.
-        if (!is_ours && !theirs.starts_with(kVfioFd)) ours.emplace_back(theirs);
-    }
-    return ours;
-}
-
-std::vector<char*> pointers(std::vector<std::string>& words) {
-    std::vector<char*> pointers;
-    for (std::string& word : words) pointers.push_back(word.data());
-    pointers.push_back(nullptr);
-    return pointers;
-}
-
 Result<void> give_up(const Account* account) {
     if (auto emptied = empty_bounding_set(); !emptied) return emptied.error();
     if (account)
         if (auto became = become(*account); !became) return became.error();
     return give_up_capabilities();
-}
-
-// Becomes the command; returns only where it can't.
-int start(std::vector<std::string> words, std::vector<std::string> environment) {
-    ::execvpe(words[0].c_str(), pointers(words).data(), pointers(environment).data());
-    const int code = errno;
-    return fail(code == ENOENT ? kNotFound : kNotStarted,
-                Error::refused(
-                    code, compose("cannot start '", words[0], "'"),
-                    code == ENOENT ? "there is no such program, or its interpreter is missing"
-                                   : "the user that it would run as may not, or it is no program",
-                    "give a program that this user can start; PATH is searched for a name without a slash"));
 }
 
 }  // namespace
@@ -183,22 +124,19 @@ int exec(const ExecArguments& arguments) {
     if (!iommufd) return fail(kNotPrepared, iommufd.error());
     auto devices = open_devices(arguments.devices);
     if (!devices) return fail(kNotPrepared, devices.error());
-    auto words = fill_in(arguments.command, [&](std::string_view inside) -> std::optional<int> {
-        if (inside == "iommufd") return iommufd->fd();
-        if (!inside.starts_with("vfio:")) return std::nullopt;
-        const auto device = std::ranges::find(*devices, full_name(inside.substr(5)), &OpenDevice::name);
-        return device == devices->end() ? std::nullopt : std::optional(device->cdev.fd());
-    });
+    std::vector<PassedDevice> passed;
+    for (const OpenDevice& device : *devices) passed.push_back({device.name, device.cdev.fd()});
+    auto words = name_descriptors(arguments.command, iommufd->fd(), passed);
     if (!words) return fail(kUsage, words.error());
 
     if (auto limited = set_limit(*iommufd, arguments.memlock); !limited)
         return fail(kNotPrepared, limited.error());
     const Account* const as = account ? &*account : nullptr;
-    auto variables = environment(iommufd->fd(), *devices, as);
+    auto variables = environment(iommufd->fd(), passed, as);
     if (auto given_up = give_up(as); !given_up) return fail(kNotPrepared, given_up.error());
     // From here on they outlive this program.
     (void)::fcntl(iommufd->fd(), F_SETFD, 0);
-    for (const OpenDevice& device : *devices) (void)::fcntl(device.cdev.fd(), F_SETFD, 0);
+    for (const PassedDevice& device : passed) (void)::fcntl(device.fd, F_SETFD, 0);
     return start(std::move(*words), std::move(variables));
 }
 

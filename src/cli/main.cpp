@@ -19,9 +19,11 @@
 #include "cli/exec.hpp"
 #include "cli/explain.hpp"
 #include "cli/fail.hpp"
+#include "cli/get.hpp"
 #include "cli/metrics.hpp"
 #include "cli/plan.hpp"
 #include "cli/run.hpp"
+#include "cli/serve.hpp"
 #include "cli/show.hpp"
 #include "cli/top.hpp"
 #include "iommufd/object/command_line.hpp"
@@ -146,6 +148,43 @@ void add_to(CLI::App& command, ExecArguments& arguments) {
         ->type_name("auto|SIZE");
 }
 
+void add_to(CLI::App& command, GetArguments& arguments) {
+    command.footer(
+        "The command and its arguments follow after --: iommufd get [OPTIONS] -- COMMAND [ARGUMENT...]\n\n"
+        "In COMMAND and its arguments {iommufd}, {vfio:BDF} and {vdpa:PATH} stand for the numbers of the "
+        "descriptors, which are also in\n"
+        "its environment, as with `iommufd exec`. The connection, whose number is in IOMMUFD_BROKER_FD, is "
+        "the "
+        "command's as well: when it\n"
+        "ends, what was given is taken back.\n"
+        "Exit status: the command's own; 125 if the broker refuses, 126 if it can't be started, 127 if it "
+        "isn't "
+        "found.");
+    command.add_option("--socket", arguments.socket, "of the broker (/run/iommufd/broker.sock)")
+        ->type_name("PATH");
+    command.add_flag("--iommufd", arguments.wanted.iommufd, "an iommufd");
+    for (auto [flag, list, form, doc] :
+         {std::tuple("--device", &arguments.wanted.devices, "BDF", "a VFIO device; once for each"),
+          std::tuple("--vdpa", &arguments.wanted.vdpa, "PATH", "a node of vhost-vdpa; once for each")})
+        command.add_option(flag, *list, doc)
+            ->type_name(form)
+            ->expected(1)
+            ->allow_extra_args(false)
+            ->take_all();
+    command
+        .add_option_function<std::string>(
+            "--memlock",
+            [&arguments](const std::string& text) {
+                std::string bytes = text;
+                if (text != "unlimited" && (text.starts_with('-') || !CLI::AsSizeValue(false)(bytes).empty()))
+                    throw CLI::ValidationError("--memlock",
+                                               "it is neither unlimited nor a size like 4G: " + text);
+                arguments.wanted.memlock = text == "unlimited" ? ~std::uint64_t{0} : std::stoull(bytes);
+            },
+            "how much the command must be allowed to lock")
+        ->type_name("SIZE|unlimited");
+}
+
 void add_to(CLI::App& command, BindArguments& arguments, const char* force) {
     command.add_option("devices", arguments.devices, "their PCI addresses")->type_name("BDF")->required();
     command.add_flag("--group", arguments.group, "and all other devices of their IOMMU groups, but bridges");
@@ -234,6 +273,17 @@ int main(int argc, char** argv) {
                            "devices that it can't open itself");
     add_to(*exec_command, exec_arguments);
 
+    ServeArguments serve_arguments;
+    CLI::App* const serve_command = app.add_subcommand(
+        "serve", "hand descriptors of /dev/iommu and of devices to other processes, under a policy");
+    serve_command->add_option("--config", serve_arguments.config, "who gets what: see docs/broker.md")
+        ->type_name("FILE")
+        ->required();
+    GetArguments get_arguments;
+    CLI::App* const get_command =
+        app.add_subcommand("get", "start a command with descriptors that `iommufd serve` gives");
+    add_to(*get_command, get_arguments);
+
     BindArguments bind_arguments;
     CLI::App* const bind_command =
         app.add_subcommand("bind", "take PCI devices from their drivers, for VFIO");
@@ -297,10 +347,12 @@ int main(int argc, char** argv) {
 
     auto words = object::normalise_argv({argv + 1, static_cast<std::size_t>(argc > 0 ? argc - 1 : 0)});
     if (!words.empty() && words.front() == "exec") exec_arguments.command = cut_command(words);
+    if (!words.empty() && words.front() == "get") get_arguments.command = cut_command(words);
     std::reverse(words.begin(), words.end());  // as CLI11 wants them
     try {
         app.parse(words);
-        if (exec_command->parsed() && exec_arguments.command.empty())
+        if ((exec_command->parsed() && exec_arguments.command.empty()) ||
+            (get_command->parsed() && get_arguments.command.empty()))
             throw CLI::RequiredError("the command that is to be started, after --,");
     } catch (const CLI::ParseError& error) {
         if (error.get_exit_code() == 0) {  // --help, --version
@@ -313,6 +365,8 @@ int main(int argc, char** argv) {
     }
 
     if (exec_command->parsed()) return exec(exec_arguments);
+    if (serve_command->parsed()) return serve(serve_arguments);
+    if (get_command->parsed()) return get(get_arguments);
     if (doctor_command->parsed()) return doctor::examine(doctor_arguments);
     if (plan_command->parsed()) return plan(plan_arguments);
     if (top_command->parsed()) return top(top_arguments);

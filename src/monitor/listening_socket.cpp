@@ -69,11 +69,11 @@ Result<void> clear(const std::string& path) {
 
 }  // namespace
 
-Result<ListeningSocket> ListeningSocket::at(const std::string& path) {
+Result<ListeningSocket> ListeningSocket::at(const std::string& path, mode_t mode) {
     if (auto cleared = clear(path); !cleared) return cleared.error();
     const int fd = open_socket();
     if (fd < 0) return cannot_listen(path, errno, "socket");
-    const mode_t mask = ::umask(0177);
+    const mode_t mask = ::umask(~mode & 0777);
     const int bound = with_name(::bind, fd, path) < 0 ? errno : 0;
     (void)::umask(mask);
     if (bound != 0) {

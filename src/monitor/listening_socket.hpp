@@ -12,8 +12,8 @@ namespace iommufd::inline v0_1::monitor {
 // A Unix socket that listens at a path, which it takes away again, unless somebody else has put something there.
 class ListeningSocket {
 public:
-    // For the owner only (0600). Errors: see Server::listen().
-    static Result<ListeningSocket> at(const std::string& path);
+    // Errors: see Server::listen(). `mode` says who may connect: the owner only.
+    static Result<ListeningSocket> at(const std::string& path, mode_t mode = 0600);
 
     ListeningSocket(ListeningSocket&& other) noexcept;
     ListeningSocket& operator=(ListeningSocket&&) = delete;

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//
+// What the tests of this layer share.
+#pragma once
+
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <functional>
+#include <string>
+#include <utility>
+
+#include "broker/peer.hpp"
+
+namespace iommufd::inline v0_1::broker {
+
+// Two ends of a connection within this process.
+inline std::pair<sys::Fd, sys::Fd> socket_pair() {
+    std::array<int, 2> ends{-1, -1};
+    EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), 0);
+    return {sys::Fd(sys::host_kernel(), ends[0]), sys::Fd(sys::host_kernel(), ends[1])};
+}
+
+inline Peer ourselves() {
+    const auto [one, other] = socket_pair();
+    return Peer::of(one.number()).value();
+}
+
+// A child process that stays until it is ended.
+class Child {
+public:
+    explicit Child(const std::function<void()>& does = [] {}) {
+        process_ = ::fork();
+        if (process_ == 0) {
+            does();
+            for (;;) ::pause();
+        }
+    }
+    Child(const Child&) = delete;
+    Child& operator=(const Child&) = delete;
+    ~Child() { end(); }
+
+    pid_t process() const noexcept { return process_; }
+    // Afterwards its number is free for another process.
+    void end() {
+        if (process_ <= 0) return;
+        (void)::kill(process_, SIGKILL);
+        (void)::waitpid(process_, nullptr, 0);
+        process_ = -1;
+    }
+
+private:
+    pid_t process_ = -1;
+};
+
+}  // namespace iommufd::inline v0_1::broker

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+#include "cli/serve.hpp"
+
+#include <fcntl.h>
+#include <fmt/core.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <asio/io_context.hpp>
+#include <asio/signal_set.hpp>
+#include <asio/thread_pool.hpp>
+#include <cerrno>
+#include <charconv>
+#include <csignal>
+#include <cstdlib>
+#include <optional>
+
+#include "broker/config.hpp"
+#include "broker/server.hpp"
+#include "cli/arguments.hpp"
+#include "cli/fail.hpp"
+#include "error/compose.hpp"
+#include "monitor/listening_socket.hpp"
+#include "sys/kernel.hpp"
+
+namespace iommufd::inline v0_1::cli {
+namespace {
+
+constexpr int kFirstGiven = 3;
+
+std::optional<int> number_in(const char* variable) {
+    const char* const text = std::getenv(variable);
+    if (!text) return std::nullopt;
+    const std::string_view digits = text;
+    int value = 0;
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
+    if (error != std::errc() || end != digits.data() + digits.size()) return std::nullopt;
+    return value;
+}
+
+// The socket that systemd listens at for us; nothing: there is none.
+Result<sys::Fd> given_socket() {
+    if (number_in("LISTEN_PID") != ::getpid()) return sys::Fd();
+    const int count = number_in("LISTEN_FDS").value_or(0);
+    if (count == 0) return sys::Fd();
+    sys::Fd socket(sys::host_kernel(), kFirstGiven);
+    int listens = 0, family = 0, type = 0;
+    socklen_t length = sizeof(int);
+    const bool is_right =
+        count == 1 && ::getsockopt(kFirstGiven, SOL_SOCKET, SO_ACCEPTCONN, &listens, &length) == 0 &&
+        listens && ::getsockopt(kFirstGiven, SOL_SOCKET, SO_DOMAIN, &family, &length) == 0 &&
+        family == AF_UNIX && ::getsockopt(kFirstGiven, SOL_SOCKET, SO_TYPE, &type, &length) == 0 &&
+        type == SOCK_STREAM;
+    if (!is_right)
+        return Error::refused(EINVAL, "cannot use what LISTEN_FDS passes",
+                              "one Unix stream socket that listens is expected",
+                              "write one ListenStream=/PATH into the socket unit");
+    (void)::fcntl(kFirstGiven, F_SETFD, FD_CLOEXEC);
+    return socket;
+}
+
+// A thousand clients take a thousand descriptors.
+void raise_descriptor_limit() {
+    rlimit limit{};
+    if (::getrlimit(RLIMIT_NOFILE, &limit) < 0) return;
+    limit.rlim_cur = limit.rlim_max;
+    (void)::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+}  // namespace
+
+void tell(const broker::Record& record) {
+    fmt::print(stderr, "iommufd: {} {}{}{}{}{}\n", broker::name(record.outcome), record.what,
+               record.who.empty() ? "" : (record.outcome == broker::Outcome::returned ? " by " : " to "),
+               record.who, record.why.empty() ? "" : ": ", record.why);
+}
+
+int serve(const ServeArguments& arguments) {
+    auto config = broker::read_config_file(arguments.config);
+    if (!config) return fail(kUsage, config.error());
+    raise_descriptor_limit();
+
+    asio::io_context loop;
+    asio::signal_set signals(loop, SIGINT, SIGTERM);
+    auto listening = given_socket();
+    if (!listening) return fail(kFailed, listening.error());
+    std::optional<monitor::ListeningSocket> own;
+    if (!*listening) {
+        if (config->socket.empty())
+            return fail(
+                kUsage,
+                Error::refused(
+                    EINVAL, "cannot serve", "no socket is given, and the configuration names none",
+                    "give it \"socket\": \"/run/iommufd/broker.sock\", or start it by a socket unit"));
+        auto made = monitor::ListeningSocket::at(config->socket, config->mode);
+        if (!made) return fail(kFailed, made.error());
+        own.emplace(*std::move(made));
+        const int mine = ::fcntl(own->fd(), F_DUPFD_CLOEXEC, 0);
+        if (mine < 0) return fail(kFailed, Error(Operation::dup, errno, "cannot listen"));
+        listening = sys::Fd(sys::host_kernel(), mine);
+    }
+    const std::size_t tenants = config->policy.tenants.size();
+    asio::thread_pool pool(std::size_t{4});
+    {
+        const broker::Server server(loop, pool, *std::move(listening),
+                                    {.policy = std::move(config->policy), .journal = tell});
+        signals.async_wait([&](const asio::error_code& error, int) {
+            if (!error) loop.stop();
+        });
+        fmt::print(stderr, "iommufd: {} {} ready\n", tenants, tenants == 1 ? "tenant is" : "tenants are");
+        loop.run();
+    }
+    pool.join();
+    return kDone;
+}
+
+}  // namespace iommufd::inline v0_1::cli
