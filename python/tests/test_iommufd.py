@@ -195,7 +195,7 @@ class DeviceTest(OnTheModel):
         self.assertEqual(select.select([device.request_fd], [], [], 0)[0], [device.request_fd])
 
     def test_a_vdpa_device_is_driven(self):
-        self.assertEqual(self.model.devices()[1], ("vdpa-blk", "blk0", "/dev/vhost-vdpa-0"))
+        self.assertEqual(self.model.devices()[2], ("vdpa-blk", "blk0", "/dev/vhost-vdpa-0"))
         with iommufd.Space() as space, self.owner.vdpa("/dev/vhost-vdpa-0") as device:
             device.attach(space)
             self.refuses(errno.EBUSY, device.attach, space)

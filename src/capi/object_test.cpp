@@ -76,7 +76,8 @@ TEST_F(CapiObjectTest, AccountingAndIoctlsAreThoseOfTheKernel) {
 TEST_F(CapiObjectTest, AModelIsDescribedAndAskedForItsDevices) {
     EXPECT_EQ(
         text_of([&](char* text, std::size_t length) { return iommufd_model_devices(model_, text, length); }),
-        "edu 0000:00:10.0 /dev/vfio/devices/vfio0\nvdpa-blk blk0 /dev/vhost-vdpa-0\n");
+        "edu 0000:00:10.0 /dev/vfio/devices/vfio0\nnvme 0000:00:11.0 /dev/vfio/devices/vfio1\nvdpa-blk blk0 "
+        "/dev/vhost-vdpa-0\n");
     iommufd_model* model = nullptr;
     EXPECT_EQ(iommufd_model_create("devices=gpu", &model), -EINVAL);
     EXPECT_EQ(model, nullptr);

@@ -22,8 +22,6 @@ using capi::call;
 
 namespace {
 
-const char* kind_name(model::DeviceKind kind) { return kind == model::DeviceKind::edu ? "edu" : "vdpa-blk"; }
-
 Result<iommufd_model*> create(const char* text) {
     auto description = text ? model::parse(text) : Result<model::Description>(model::everything());
     if (!description) return description.error();
@@ -56,7 +54,7 @@ int iommufd_model_devices(const iommufd_model* model, char* text, size_t length)
         std::string lines;
         if (model)
             for (const model::Device& device : model->machine.devices())
-                lines += std::string(kind_name(device.kind)) + " " + device.name + " " + device.node + "\n";
+                lines += std::string(model::text(device.kind)) + " " + device.name + " " + device.node + "\n";
         return capi::write_text(lines, text, length);
     });
 }

@@ -173,6 +173,8 @@ bool read_version(std::string_view text, KernelVersion& version) {
     return true;
 }
 
+std::string_view text(DeviceKind kind) { return facts_of(kind).name; }
+
 bool read_kind(std::string_view text, DeviceKind& kind) {
     const auto* const found = std::ranges::find(kKinds, text, &KindFacts::name);
     if (found == std::end(kKinds)) return false;

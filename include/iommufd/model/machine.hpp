@@ -125,6 +125,7 @@ IOMMUFD_EXPORT Result<void> check(const Description& description);
 IOMMUFD_EXPORT bool read_size(std::string_view text, std::uint64_t& size);
 IOMMUFD_EXPORT bool read_version(std::string_view text, KernelVersion& version);
 IOMMUFD_EXPORT bool read_kind(std::string_view text, DeviceKind& kind);
+IOMMUFD_EXPORT std::string_view text(DeviceKind kind);
 
 // A modelled device and how programs find it.
 struct Device {
