@@ -60,7 +60,7 @@ void describe_controller(Identification& page) {
 }
 
 void describe_namespace(Identification& page, std::uint64_t sectors) {
-    for (const std::size_t size : {0, 8, 16}) page.put(size, sectors);
+    for (const unsigned size : {0U, 8U, 16U}) page.put(size, sectors);
     page.put<std::uint8_t>(128 + 2, 9);  // blocks of 2^9 bytes
 }
 

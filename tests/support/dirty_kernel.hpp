@@ -71,6 +71,8 @@ public:
                 if (const int refused = check(fd, *static_cast<vfio::DeviceAttachIommufdPt*>(argument)))
                     return refused;
                 break;
+            case kDestroy:
+                return destroy(fd, *static_cast<Destroy*>(argument));
             case kIoasUnmap:
                 forget(*static_cast<IoasUnmap*>(argument));
                 break;
@@ -92,7 +94,6 @@ public:
             devices_[fd] = static_cast<vfio::DeviceBindIommufd*>(argument)->out_devid;
             order_[devices_[fd]] = static_cast<std::uint32_t>(order_.size());
         }
-        if (request == kDestroy) tables_.erase(static_cast<Destroy*>(argument)->id);
         if (request == kGetHwInfo) {
             auto& command = *static_cast<HwInfo*>(argument);
             if (order_[command.dev_id] < devices_with_bits) command.out_capabilities |= kHwCapDirtyTracking;
@@ -133,6 +134,19 @@ private:
         const sys::Lock lock(mutex_);
         if (result == 0)
             tables_[command.out_hwpt_id] = {.number = ++made_, .device = command.dev_id, .can = can};
+        return result;
+    }
+
+    // Forgotten before the kernel has freed it: its id may be another table's as soon as it has.
+    int destroy(int fd, uapi::Destroy& command) {
+        decltype(tables_)::node_type table;
+        {
+            const sys::Lock lock(mutex_);
+            table = tables_.extract(command.id);
+        }
+        const int result = FaultyKernel::ioctl(fd, uapi::kDestroy, &command);
+        const sys::Lock lock(mutex_);
+        if (result < 0 && !table.empty()) tables_.insert(std::move(table));
         return result;
     }
 
