@@ -133,7 +133,7 @@ TEST_F(ModelNvme, ShowsItsRegistersInAnyWidthAndNothingOfItsMsixTable) {
     EXPECT_EQ(bench.get<std::uint16_t>(2), 0x0f01U);
     EXPECT_EQ(bench.get<std::uint8_t>(1), 0x07U);
     EXPECT_EQ(bench.get<std::uint32_t>(8), 0x00010400U);
-    for (const std::uint64_t offset : {0x2000, 0x200c, 0x240c})
+    for (const unsigned offset : {0x2000U, 0x200cU, 0x240cU})
         EXPECT_EQ(bench.get<std::uint32_t>(offset), ~0U) << offset;
     EXPECT_EQ(bench.get<std::uint32_t>(0x2410), 0U);
     bench.put<std::uint64_t>(0x28, 0x1234500000000000);
