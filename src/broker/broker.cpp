@@ -137,8 +137,7 @@ struct Broker::State : std::enable_shared_from_this<Broker::State> {
                 request.devices.front(), EPERM,
                 "whoever has a device can attach it to any address space of the iommufd, which "
                 "others use as well",
-                "give the fd-server trusted=on, or use `iommufd serve`, which opens an iommufd for "
-                "each client");
+                "say in the policy that its clients trust each other, or give each an iommufd of its own");
         return check_quotas(client, request);
     }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //
-// What a process that may open neither /dev/iommu nor devices asks of the broker (`iommufd serve`, fd-server).
+// What a process that may open neither /dev/iommu nor devices asks of the broker (`iommufd serve`).
 //
 //     auto broker = broker::Client::connect("/run/iommufd/broker.sock").value();
 //     auto mine = broker.get({.iommufd = true, .devices = {"0000:02:00.0"}}).value();
