@@ -97,6 +97,18 @@ std::optional<core::Context> Backend::context() const {
 bool Backend::is_open() const noexcept { return state_->context() != nullptr; }
 bool Backend::is_given() const noexcept { return state_->is_given(); }
 
+std::string_view name(Accounting accounting) noexcept {
+    switch (accounting) {
+        case Accounting::none:
+            return "none";
+        case Accounting::per_user:
+            return "per-user";
+        case Accounting::per_process:
+            return "per-process";
+    }
+    return {};
+}
+
 Result<Accounting> Backend::accounting() const {
     auto process = host::process(kernel());
     if (!process) return process.error();

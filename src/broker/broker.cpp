@@ -9,6 +9,7 @@
 #include "broker/shelf.hpp"
 #include "error/compose.hpp"
 #include "object/words.hpp"
+#include "vfio/sysfs.hpp"
 
 namespace iommufd::inline v0_1::broker {
 namespace {
@@ -215,7 +216,7 @@ struct Broker::State : std::enable_shared_from_this<Broker::State> {
     }
 
     void get(const Handle& client, Request request, Done done) {
-        for (std::string& device : request.devices) device = full_name(device);
+        for (std::string& device : request.devices) device = vfio::full_name(device);
         auto job = std::make_shared<Job>(
             Job{.client = client, .request = std::move(request), .done = std::move(done)});
         if (auto begun = begin(*job); !begun) return refuse(*job, begun.error());

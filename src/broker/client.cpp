@@ -15,9 +15,9 @@
 #include <utility>
 
 #include "broker/protocol.hpp"
-#include "broker/wire.hpp"
 #include "error/compose.hpp"
 #include "error/guarded.hpp"
+#include "sys/socket_message.hpp"
 
 namespace iommufd::inline v0_1::broker {
 namespace {
@@ -149,7 +149,7 @@ Result<Descriptors> Client::get(const Wanted& wanted) {
                                                    .vdpa = wanted.vdpa,
                                                    .memlock = wanted.memlock});
         for (std::string_view rest = message; !rest.empty();) {
-            const ssize_t sent = send_some(socket_, rest, {});
+            const ssize_t sent = sys::send_some(socket_, rest, {});
             if (sent == -EAGAIN) {
                 if (auto ready = wait_for(socket_, POLLOUT, deadline); !ready) return ready.error();
             } else if (sent < 0 && sent != -EINTR) {
@@ -164,7 +164,7 @@ Result<Descriptors> Client::get(const Wanted& wanted) {
         while (input.size() < expected) {
             std::array<char, 4096> buffer;
             const std::span room = std::span(buffer).first(std::min(buffer.size(), expected - input.size()));
-            Received received = receive_some(socket_, room, kMostGiven);
+            sys::Received received = sys::receive_some(sys::host_kernel(), socket_, room, kMostGiven);
             if (received.bytes == -EAGAIN || received.bytes == -EINTR) {
                 if (auto ready = wait_for(socket_, POLLIN, deadline); !ready) return ready.error();
                 continue;
@@ -177,9 +177,7 @@ Result<Descriptors> Client::get(const Wanted& wanted) {
             for (sys::Fd& file : received.descriptors) files.push_back(std::move(file));
             input.append(buffer.data(), static_cast<std::size_t>(received.bytes));
             if (input.size() != sizeof(Header) || expected != sizeof(Header)) continue;
-            std::array<std::byte, sizeof(Header)> header;
-            std::memcpy(header.data(), input.data(), header.size());
-            const auto length = read_header(header);
+            const auto length = read_header(std::as_bytes(std::span(input).first<sizeof(Header)>()));
             if (!length) return length.error();
             expected += *length;
         }

@@ -10,12 +10,12 @@
 #include <optional>
 #include <utility>
 
-#include "broker/devices.hpp"
 #include "broker/protocol.hpp"
 #include "error/compose.hpp"
 #include "object/notation.hpp"
 #include "object/words.hpp"
 #include "sys/kernel.hpp"
+#include "vfio/sysfs.hpp"
 
 namespace iommufd::inline v0_1::broker {
 namespace {
@@ -152,7 +152,7 @@ private:
         if (std::ranges::find(config_.policy.tenants, tenant.name, &Tenant::name) !=
             config_.policy.tenants.end())
             fail(where, "has the name of another one");
-        for (std::string& device : tenant.devices) device = full_name(device);
+        for (std::string& device : tenant.devices) device = vfio::full_name(device);
         config_.policy.tenants.push_back(std::move(tenant));
     }
 

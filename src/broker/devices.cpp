@@ -18,11 +18,6 @@
 
 namespace iommufd::inline v0_1::broker {
 
-std::string full_name(std::string_view device) {
-    const auto address = vfio::parse_pci_address(device);
-    return address ? address->text() : std::string(device);
-}
-
 std::string group_of(sys::Kernel& kernel, const std::string& device) {
     const auto folder = vfio::device_folder(kernel, device);
     return folder ? vfio::group_number(kernel, *folder) : std::string();

@@ -14,9 +14,6 @@
 
 namespace iommufd::inline v0_1::broker {
 
-// "02:00.0" and "0000:02:00.0" are one device.
-std::string full_name(std::string_view device);
-
 // "7": its IOMMU group. Empty: it has none, or isn't there.
 std::string group_of(sys::Kernel& kernel, const std::string& device);
 

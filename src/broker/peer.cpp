@@ -10,6 +10,7 @@
 
 #include "broker/protocol.hpp"
 #include "error/compose.hpp"
+#include "host/open_files.hpp"
 #include "object/words.hpp"
 
 #ifndef SO_PEERPIDFD
@@ -94,9 +95,7 @@ Result<void> Peer::allow_locked(std::uint64_t bytes) const {
 }
 
 std::string Peer::text() const {
-    std::string program;
-    (void)sys::host_kernel().read_file(compose("/proc/", process, "/comm").c_str(), program);
-    program.erase(std::min(program.find('\n'), program.size()));
+    const std::string program = host::program_of(sys::host_kernel(), process);
     const std::string who = compose("uid ", user, ", gid ", group, ", process ", process);
     return program.empty() || !is_alive() ? who : compose(who, " ", object::quote(program));
 }

@@ -24,12 +24,13 @@
 #include <vector>
 
 #include "iommufd/error/result.hpp"
+#include "sys/socket_message.hpp"
 
 namespace iommufd::inline v0_1::broker {
 
 inline constexpr std::uint16_t kVersion = 1;
-inline constexpr std::size_t kMostBytes = 64 * 1024;  // of a body
-inline constexpr std::size_t kMostGiven = 64;         // descriptors in an answer
+inline constexpr std::size_t kMostBytes = 64 * 1024;              // of a body
+inline constexpr std::size_t kMostGiven = sys::kMostDescriptors;  // descriptors in an answer
 inline constexpr std::uint64_t kUnlimited = ~std::uint64_t{0};
 
 // Little-endian, as the machine is.

@@ -12,11 +12,10 @@
 #include <asio/steady_timer.hpp>
 #include <asio/thread_pool.hpp>
 #include <cerrno>
-#include <cstring>
 #include <new>
 #include <unordered_set>
 
-#include "broker/wire.hpp"
+#include "sys/socket_message.hpp"
 
 namespace iommufd::inline v0_1::broker {
 namespace {
@@ -142,7 +141,8 @@ struct Server::State : std::enable_shared_from_this<Server::State> {
     void read(const Handle& connection) try {
         connection->is_reading = false;
         std::array<char, 4096> buffer;
-        Received received = receive_some(connection->socket.native_handle(), buffer, 0);
+        sys::Received received =
+            sys::receive_some(sys::host_kernel(), connection->socket.native_handle(), buffer, 0);
         if (received.bytes == -EAGAIN || received.bytes == -EINTR) return wait_to_read(connection);
         if (received.bytes <= 0 || received.too_many) return drop(connection);
         connection->input.append(buffer.data(), static_cast<std::size_t>(received.bytes));
@@ -159,9 +159,7 @@ struct Server::State : std::enable_shared_from_this<Server::State> {
         std::string& input = connection->input;
         if (!input.empty()) be_patient(connection);
         if (input.size() < sizeof(Header)) return wait_to_read(connection);
-        std::array<std::byte, sizeof(Header)> header;
-        std::memcpy(header.data(), input.data(), header.size());
-        const auto length = read_header(header);
+        const auto length = read_header(std::as_bytes(std::span(input).first<sizeof(Header)>()));
         if (!length) return end(connection, length.error());
         if (input.size() < sizeof(Header) + *length) return wait_to_read(connection);
         auto request = read_request(std::string_view(input).substr(sizeof(Header), *length));
@@ -195,8 +193,8 @@ struct Server::State : std::enable_shared_from_this<Server::State> {
     void send(const Handle& connection) {
         be_patient(connection);
         while (!connection->output.empty()) {
-            const ssize_t sent =
-                send_some(connection->socket.native_handle(), connection->output, connection->descriptors);
+            const ssize_t sent = sys::send_some(connection->socket.native_handle(), connection->output,
+                                                connection->descriptors);
             if (sent == -EINTR) continue;
             if (sent == -EAGAIN) return wait<&State::send>(connection, descriptor_base::wait_write);
             if (sent < 0) return drop(connection);

@@ -17,9 +17,9 @@
 #include <thread>
 
 #include "broker/testing.hpp"
-#include "broker/wire.hpp"
 #include "iommufd/broker/client.hpp"
 #include "iommufd/model/machine.hpp"
+#include "sys/socket_message.hpp"
 
 namespace iommufd::inline v0_1::broker {
 namespace {
@@ -214,7 +214,7 @@ TEST_F(ServerTest, a_flood_of_descriptors_ends_the_connection_and_leaves_none) {
         const int fd = raw();
         const std::string message = encode(Request{.iommufd = true});
         for (const char byte : message)
-            if (send_some(fd, {&byte, 1}, many) < 0) break;
+            if (sys::send_some(fd, {&byte, 1}, many) < 0) break;
         EXPECT_EQ(rest(fd), "");
         ::close(fd);
     }

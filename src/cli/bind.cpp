@@ -20,13 +20,6 @@ namespace {
 
 std::string named(const std::string& driver) { return driver.empty() ? "no driver" : driver; }
 
-// Bridges belong to the kernel, and don't keep their group from anybody.
-bool is_bridge(sys::Kernel& kernel, const std::string& device) {
-    std::string code;
-    return kernel.read_file(compose(vfio::pci_folder(device), "/class").c_str(), code) >= 0 &&
-           code.starts_with("0x06");
-}
-
 Result<std::vector<std::string>> find_devices(sys::Kernel& kernel, const BindArguments& arguments) {
     std::vector<std::string> devices;
     const auto add = [&](const std::string& device) {
@@ -42,7 +35,8 @@ Result<std::vector<std::string>> find_devices(sys::Kernel& kernel, const BindArg
         add(address->text());
         if (!arguments.group) continue;
         for (const vfio::GroupMember& member : vfio::group_members(kernel, vfio::pci_folder(address->text())))
-            if (!is_bridge(kernel, member.device)) add(member.device);
+            // They don't keep their group from anybody.
+            if (!vfio::is_bridge(kernel, vfio::pci_folder(member.device))) add(member.device);
     }
     return devices;
 }
@@ -68,7 +62,7 @@ Result<void> check_bind(sys::Kernel& kernel, const std::string& device, const Dr
     if (kernel.stat(compose("/sys/bus/pci/drivers/", arguments.driver).c_str(), status) < 0)
         return Error::refused(ENOENT, what, "that driver is not loaded",
                               compose("run `modprobe ", arguments.driver, "`"));
-    if (is_bridge(kernel, device))
+    if (vfio::is_bridge(kernel, vfio::pci_folder(device)))
         return Error::refused(EINVAL, what, "it is a bridge, which stays the kernel's",
                               "name a device behind it");
     if (vfio::group_number(kernel, vfio::pci_folder(device)).empty() && !vfio::noiommu_allowed(kernel))

@@ -18,6 +18,7 @@
 #include <optional>
 
 #include "error/compose.hpp"
+#include "sys/fd.hpp"
 
 namespace iommufd::inline v0_1::cli {
 namespace {
@@ -25,19 +26,7 @@ namespace {
 constexpr timeval kPatience = {.tv_sec = 1, .tv_usec = 0};
 constexpr std::size_t kMostRequest = 8192;
 
-class Descriptor {
-public:
-    explicit Descriptor(int fd) : fd_(fd) {}
-    ~Descriptor() {
-        if (fd_ >= 0) (void)::close(fd_);
-    }
-    Descriptor(const Descriptor&) = delete;
-    Descriptor& operator=(const Descriptor&) = delete;
-    int get() const { return fd_; }
-
-private:
-    int fd_;
-};
+sys::Fd owned(int number) { return {sys::host_kernel(), number}; }
 
 struct Address {
     sockaddr_storage storage{};
@@ -145,23 +134,23 @@ Result<void> serve_http(const std::string& where, const std::function<Result<std
     sigaddset(&ends, SIGINT);
     sigaddset(&ends, SIGTERM);
     (void)::sigprocmask(SIG_BLOCK, &ends, nullptr);
-    const Descriptor signals(::signalfd(-1, &ends, SFD_CLOEXEC));
-    const Descriptor listener(::socket(address->storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    const sys::Fd signals = owned(::signalfd(-1, &ends, SFD_CLOEXEC));
+    const sys::Fd listener = owned(::socket(address->storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
     const int on = 1;
-    (void)::setsockopt(listener.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    if (bind_privately(listener.get(), *address) < 0 || ::listen(listener.get(), 16) < 0)
+    (void)::setsockopt(listener.number(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (bind_privately(listener.number(), *address) < 0 || ::listen(listener.number(), 16) < 0)
         return Error::refused(
             errno, what, errno == EADDRINUSE ? "somebody listens there, or did" : "the kernel refuses it",
             "choose another place, or remove what is there");
     fmt::print(stderr, "iommufd: metrics are ready at {}\n", where);
     while (true) {
-        pollfd waiting[] = {{.fd = signals.get(), .events = POLLIN, .revents = 0},
-                            {.fd = listener.get(), .events = POLLIN, .revents = 0}};
+        pollfd waiting[] = {{.fd = signals.number(), .events = POLLIN, .revents = 0},
+                            {.fd = listener.number(), .events = POLLIN, .revents = 0}};
         if (::poll(waiting, 2, -1) < 0 && errno != EINTR) break;
         if (waiting[0].revents != 0) break;
         if (waiting[1].revents == 0) continue;
-        const Descriptor client(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
-        if (client.get() >= 0) answer(client.get(), page);
+        const sys::Fd client = owned(::accept4(listener.number(), nullptr, nullptr, SOCK_CLOEXEC));
+        if (client) answer(client.number(), page);
     }
     if (!address->path.empty()) (void)::unlink(address->path.c_str());
     return {};

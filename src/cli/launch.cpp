@@ -30,9 +30,7 @@ std::vector<char*> pointers(std::vector<std::string>& words) {
 
 std::string full_name(std::string_view where) {
     while (where.size() > 1 && where.ends_with('/')) where.remove_suffix(1);
-    where = vfio::base_name(where);
-    const auto address = vfio::parse_pci_address(where);
-    return address ? address->text() : std::string(where);
+    return vfio::full_name(vfio::base_name(where));
 }
 
 Result<std::vector<std::string>> name_descriptors(const std::vector<std::string>& words, int iommufd,

@@ -18,7 +18,7 @@ struct PassedDevice {
     bool is_vdpa = false;
 };
 
-// "02:00.0" and "0000:02:00.0" are one device.
+// Of a device: "02:00.0", "0000:02:00.0" and its folder in /sys are one.
 std::string full_name(std::string_view where);
 
 // The words with numbers in place of {iommufd}, {vfio:BDF} and {vdpa:PATH}. EINVAL: one that isn't passed; -1 stands for no iommufd.

@@ -116,6 +116,20 @@ void add_to(CLI::App& command, BenchArguments& arguments) {
         ->check(CLI::Range(1, 1000));
 }
 
+// An option that is given once for each of its values, each of `form`.
+void once_for_each(CLI::Option* option, const char* form) {
+    option->type_name(form)->expected(1)->allow_extra_args(false)->take_all();
+}
+
+// Of --memlock: bytes; nothing: `word`.
+std::optional<std::uint64_t> size_or(const std::string& text, const std::string& word) {
+    if (text == word) return std::nullopt;
+    std::string bytes = text;
+    if (text.starts_with('-') || !CLI::AsSizeValue(false)(bytes).empty())
+        throw CLI::ValidationError("--memlock", "it is neither " + word + " nor a size like 4G: " + text);
+    return std::stoull(bytes);
+}
+
 void add_to(CLI::App& command, ExecArguments& arguments) {
     command.footer(
         "The command and its arguments follow after --: iommufd exec [OPTIONS] -- COMMAND [ARGUMENT...]\n\n"
@@ -128,22 +142,12 @@ void add_to(CLI::App& command, ExecArguments& arguments) {
         .add_option("--user", arguments.user,
                     "as whom: USER[:GROUP], names or numbers; without it the user stays")
         ->type_name("USER");
-    command
-        .add_option("--device", arguments.devices, "that the command gets: its PCI address; once for each")
-        ->type_name("BDF")
-        ->expected(1)
-        ->allow_extra_args(false)
-        ->take_all();
+    once_for_each(command.add_option("--device", arguments.devices,
+                                     "that the command gets: its PCI address; once for each"),
+                  "BDF");
     command
         .add_option_function<std::string>(
-            "--memlock",
-            [&arguments](const std::string& text) {
-                if (text == "auto") return;
-                std::string bytes = text;
-                if (text.starts_with('-') || !CLI::AsSizeValue(false)(bytes).empty())
-                    throw CLI::ValidationError("--memlock", "it is neither auto nor a size like 4G: " + text);
-                arguments.memlock = std::stoull(bytes);
-            },
+            "--memlock", [&arguments](const std::string& text) { arguments.memlock = size_or(text, "auto"); },
             "how much the command may lock: a size, or auto, which is no limit where that is its own (auto)")
         ->type_name("auto|SIZE");
 }
@@ -163,23 +167,15 @@ void add_to(CLI::App& command, GetArguments& arguments) {
     command.add_option("--socket", arguments.socket, "of the broker (/run/iommufd/broker.sock)")
         ->type_name("PATH");
     command.add_flag("--iommufd", arguments.wanted.iommufd, "an iommufd");
-    for (auto [flag, list, form, doc] :
-         {std::tuple("--device", &arguments.wanted.devices, "BDF", "a VFIO device; once for each"),
-          std::tuple("--vdpa", &arguments.wanted.vdpa, "PATH", "a node of vhost-vdpa; once for each")})
-        command.add_option(flag, *list, doc)
-            ->type_name(form)
-            ->expected(1)
-            ->allow_extra_args(false)
-            ->take_all();
+    once_for_each(command.add_option("--device", arguments.wanted.devices, "a VFIO device; once for each"),
+                  "BDF");
+    once_for_each(command.add_option("--vdpa", arguments.wanted.vdpa, "a node of vhost-vdpa; once for each"),
+                  "PATH");
     command
         .add_option_function<std::string>(
             "--memlock",
             [&arguments](const std::string& text) {
-                std::string bytes = text;
-                if (text != "unlimited" && (text.starts_with('-') || !CLI::AsSizeValue(false)(bytes).empty()))
-                    throw CLI::ValidationError("--memlock",
-                                               "it is neither unlimited nor a size like 4G: " + text);
-                arguments.wanted.memlock = text == "unlimited" ? ~std::uint64_t{0} : std::stoull(bytes);
+                arguments.wanted.memlock = size_or(text, "unlimited").value_or(~std::uint64_t{0});
             },
             "how much the command must be allowed to lock")
         ->type_name("SIZE|unlimited");

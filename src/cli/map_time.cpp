@@ -4,12 +4,12 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <sstream>
 
 #include "cli/device_list.hpp"
 #include "cli/figures.hpp"
 #include "error/compose.hpp"
 #include "iommufd/backend/backend.hpp"
+#include "iommufd/host/process.hpp"
 #include "iommufd/vfio/device.hpp"
 
 namespace iommufd::inline v0_1::cli {
@@ -17,18 +17,6 @@ namespace {
 
 constexpr std::uint64_t kSample = 256_MiB;
 constexpr int kRuns = 3;
-
-// "MemAvailable:   12345 kB", in bytes; 0 where nobody says so.
-std::uint64_t available(sys::Kernel& kernel) {
-    std::string file;
-    (void)kernel.read_file("/proc/meminfo", file);
-    const std::size_t at = file.find("MemAvailable:");
-    if (at == std::string::npos) return 0;
-    std::istringstream words(file.substr(at + sizeof "MemAvailable:"));
-    std::uint64_t kibibytes = 0;
-    words >> kibibytes;
-    return kibibytes << 10;
-}
 
 Result<std::string> free_device(sys::Kernel& kernel) {
     const auto groups = list_devices(kernel);
@@ -61,8 +49,8 @@ Result<void> measure(const dma::Space& space, std::uint64_t sample, std::vector<
 
 Result<MapTime> map_time(sys::Kernel& kernel, std::uint64_t most) {
     const auto page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
-    const std::uint64_t sample =
-        std::max(std::min({most, kSample, available(kernel) / 4}) / page * page, page);
+    const std::uint64_t sample = std::max(
+        std::min({most, kSample, host::available_memory(kernel).value_or(0) / 4}) / page * page, page);
     const auto address = free_device(kernel);
     if (!address) return address.error();
     const auto backend = Backend::on(kernel);

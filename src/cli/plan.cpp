@@ -21,7 +21,6 @@ using Json = nlohmann::ordered_json;
 
 // What was found out.
 struct Plan {
-    std::uint64_t page;
     PinnedMemory pinned;
     doctor::Memlock memlock;
     std::optional<Accounting> accounting;  // nothing: /dev/iommu can't be asked
@@ -31,19 +30,6 @@ struct Plan {
 
     bool enough() const { return !needed || !memlock.soft || *memlock.soft >= *needed; }
 };
-
-const char* word(const Plan& plan) {
-    if (!plan.accounting) return "unknown";
-    switch (*plan.accounting) {
-        case Accounting::none:
-            return "none";
-        case Accounting::per_user:
-            return "per-user";
-        case Accounting::per_process:
-            return "per-process";
-    }
-    return "";
-}
 
 std::string reason(const Plan& plan) {
     if (plan.memlock.excused && !plan.needed) return "CAP_IPC_LOCK: iommufd asks for no limit";
@@ -79,7 +65,7 @@ void print_json(const PlanArguments& arguments, const Plan& plan) {
              {"needed-without-privilege-vdpa-first", plan.pinned.limit_vdpa_first()},
              {"limit", plan.memlock.soft ? Json(*plan.memlock.soft) : Json()},
              {"limit-hard", plan.memlock.hard ? Json(*plan.memlock.hard) : Json()},
-             {"accounting", word(plan)},
+             {"accounting", plan.accounting ? name(*plan.accounting) : "unknown"},
              {"reason", reason(plan)},
              {"enough", plan.enough()},
              {"fix", plan.enough() ? Json() : Json(doctor::how_to_raise(plan.memlock, *plan.needed))}};
@@ -141,8 +127,7 @@ int plan(const PlanArguments& arguments) {
     // A sample must fit as well.
     const std::uint64_t most =
         excused || !memlock->soft ? arguments.memory : std::min(arguments.memory, *memlock->soft);
-    const Plan found{.page = page,
-                     .pinned = pinned,
+    const Plan found{.pinned = pinned,
                      .memlock = *std::move(memlock),
                      .accounting = accounting ? std::optional(*accounting) : std::nullopt,
                      .needed = excused ? pinned.limit_excused() : std::optional(pinned.limit()),

@@ -3,7 +3,6 @@
 
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
@@ -31,7 +30,7 @@ Result<QmpClient> QmpClient::connect(const std::string& path) {
     std::memcpy(address.sun_path, path.data(), path.size());
     const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0) return cannot(path, errno, "there is no socket to be had");
-    QmpClient client(fd, path);
+    QmpClient client(sys::Fd(sys::host_kernel(), fd), path);
     (void)::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &kPatience, sizeof kPatience);
     if (::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) < 0)
         return cannot(path, errno, errno == EACCES ? "it is for its owner only" : "nobody listens there");
@@ -42,18 +41,11 @@ Result<QmpClient> QmpClient::connect(const std::string& path) {
     return client;
 }
 
-QmpClient::QmpClient(QmpClient&& other) noexcept
-    : fd_(std::exchange(other.fd_, -1)), path_(std::move(other.path_)), rest_(std::move(other.rest_)) {}
-
-QmpClient::~QmpClient() {
-    if (fd_ >= 0) (void)::close(fd_);
-}
-
 Result<Json> QmpClient::next() {
     std::size_t end = 0;
     while ((end = rest_.find('\n')) == std::string::npos) {
         char piece[4096];
-        const ssize_t got = ::recv(fd_, piece, sizeof piece, 0);
+        const ssize_t got = ::recv(socket_.number(), piece, sizeof piece, 0);
         if (got == 0) return cannot(path_, ECONNRESET, "it has hung up");
         if (got < 0 && errno == EINTR) continue;
         if (got < 0) return cannot(path_, errno == EAGAIN ? ETIMEDOUT : errno, "it doesn't answer");
@@ -67,7 +59,8 @@ Result<Json> QmpClient::next() {
 
 Result<Json> QmpClient::ask(const std::string& command) {
     const std::string message = Json{{"execute", command}}.dump() + "\n";
-    if (::send(fd_, message.data(), message.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(message.size()))
+    if (::send(socket_.number(), message.data(), message.size(), MSG_NOSIGNAL) !=
+        static_cast<ssize_t>(message.size()))
         return cannot(path_, errno, "it doesn't listen any more");
     while (true) {
         auto answer = next();

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "iommufd/error/result.hpp"
+#include "sys/fd.hpp"
 
 namespace iommufd::inline v0_1::cli {
 
@@ -16,18 +17,14 @@ class QmpClient {
 public:
     // ECONNREFUSED, ENOENT: nobody listens at `path`; EACCES; EPROTO: what answers isn't QMP.
     static Result<QmpClient> connect(const std::string& path);
-    QmpClient(QmpClient&& other) noexcept;
-    QmpClient& operator=(QmpClient&&) = delete;
-    ~QmpClient();
-
     // What the command returns. ETIMEDOUT: no answer within 20 s; EPROTO: it was refused; ECONNRESET: hung up.
     Result<Json> ask(const std::string& command);
 
 private:
-    QmpClient(int fd, std::string path) : fd_(fd), path_(std::move(path)) {}
+    QmpClient(sys::Fd socket, std::string path) : socket_(std::move(socket)), path_(std::move(path)) {}
     Result<Json> next();
 
-    int fd_;
+    sys::Fd socket_;
     std::string path_;
     std::string rest_;
 };

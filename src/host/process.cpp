@@ -50,6 +50,18 @@ Result<std::string> read(sys::Kernel& kernel, const char* path) {
     return content;
 }
 
+Result<std::uint64_t> memory(sys::Kernel& kernel, std::string_view line) {
+    return guarded(Operation::read, [&]() -> Result<std::uint64_t> {
+        const auto file = read(kernel, "/proc/meminfo");
+        if (!file) return file.error();
+        const auto kibibytes = number(value_of(*file, compose(line, ":")));
+        if (!kibibytes)
+            return failed(Operation::read, ENOENT,
+                          [&] { return compose("cannot find ", line, " in /proc/meminfo"); });
+        return *kibibytes << 10;
+    });
+}
+
 }  // namespace
 
 Result<Process> process(sys::Kernel& kernel) {
@@ -70,15 +82,7 @@ Result<Process> process(sys::Kernel& kernel) {
     });
 }
 
-Result<std::uint64_t> total_memory(sys::Kernel& kernel) {
-    return guarded(Operation::read, [&]() -> Result<std::uint64_t> {
-        const auto file = read(kernel, "/proc/meminfo");
-        if (!file) return file.error();
-        const auto kibibytes = number(value_of(*file, "MemTotal:"));
-        if (!kibibytes)
-            return failed(Operation::read, ENOENT, [] { return "cannot find MemTotal in /proc/meminfo"; });
-        return *kibibytes << 10;
-    });
-}
+Result<std::uint64_t> total_memory(sys::Kernel& kernel) { return memory(kernel, "MemTotal"); }
+Result<std::uint64_t> available_memory(sys::Kernel& kernel) { return memory(kernel, "MemAvailable"); }
 
 }  // namespace iommufd::inline v0_1::host

@@ -20,18 +20,6 @@ void for_each(const Call& call, Visit&& visit) {
         if (const auto handle = call.monitor.registry().get<Kind>(info.definition.id)) visit(info, **handle);
 }
 
-std::string_view name_of(Accounting accounting) {
-    switch (accounting) {
-        case Accounting::none:
-            return "none";
-        case Accounting::per_user:
-            return "per-user";
-        case Accounting::per_process:
-            return "per-process";
-    }
-    return {};
-}
-
 std::string_view name_of(dma::MappingState state) {
     switch (state) {
         case dma::MappingState::planned:
@@ -63,7 +51,7 @@ Json describe(const object::ObjectInfo& info, const Backend& backend) {
                               "not-released", list_of(backend.not_released()));
     // To ask a closed node would open it.
     if (!backend.is_open()) return described;
-    if (const auto accounting = backend.accounting()) described.add("accounting", name_of(*accounting));
+    if (const auto accounting = backend.accounting()) described.add("accounting", name(*accounting));
     if (const auto capabilities = backend.capabilities()) {
         Json names(Json::Array{});
         for (const Operation operation : Capabilities::all())

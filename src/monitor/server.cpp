@@ -12,56 +12,18 @@
 #include <asio/post.hpp>
 #include <asio/steady_timer.hpp>
 #include <cerrno>
-#include <cstring>
 #include <list>
 
 #include "error/guarded.hpp"
 #include "monitor/listening_socket.hpp"
 #include "monitor/session.hpp"
-#include "sys/kernel.hpp"
+#include "sys/socket_message.hpp"
 
 namespace iommufd::inline v0_1::monitor {
 namespace {
 
 using asio::posix::descriptor_base;
 using asio::posix::stream_descriptor;
-
-// What a message brought besides its bytes.
-struct Received {
-    ssize_t bytes;  // 0: the end; negative: an errno
-    std::vector<sys::Fd> descriptors;
-    bool too_many = false;
-};
-
-Received receive(int socket, std::span<char> buffer, sys::Kernel& kernel) {
-    constexpr std::size_t kRoom = CMSG_SPACE(sizeof(int) * PassedDescriptors::kMostInAMessage);
-    alignas(cmsghdr) std::array<char, kRoom> control{};
-    iovec vector{.iov_base = buffer.data(), .iov_len = buffer.size()};
-    msghdr message{};
-    message.msg_iov = &vector;
-    message.msg_iovlen = 1;
-    message.msg_control = control.data();
-    message.msg_controllen = control.size();
-    // Before it is called, since what it brings must not get lost.
-    Received received{.bytes = 0, .descriptors = {}};
-    received.descriptors.reserve(PassedDescriptors::kMostInAMessage + 1);
-    received.bytes = ::recvmsg(socket, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-    if (received.bytes < 0) {
-        received.bytes = -errno;
-        return received;
-    }
-    for (cmsghdr* part = CMSG_FIRSTHDR(&message); part; part = CMSG_NXTHDR(&message, part)) {
-        if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS) continue;
-        const std::size_t count = (part->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-        for (std::size_t i = 0; i < count; ++i) {
-            int number = -1;
-            std::memcpy(&number, CMSG_DATA(part) + i * sizeof number, sizeof number);
-            received.descriptors.emplace_back(kernel, number);
-        }
-    }
-    received.too_many = (message.msg_flags & MSG_CTRUNC) != 0;
-    return received;
-}
 
 }  // namespace
 
@@ -168,7 +130,9 @@ struct Server::State : std::enable_shared_from_this<Server::State> {
 
     void read(const Handle& client) noexcept try {
         std::array<char, 4096> buffer;
-        Received received = receive(client->socket.native_handle(), buffer, monitor.registry().kernel());
+        sys::Received received =
+            sys::receive_some(monitor.registry().kernel(), client->socket.native_handle(), buffer,
+                              PassedDescriptors::kMostInAMessage);
         if (received.bytes == -EAGAIN || received.bytes == -EINTR) return;
         if (received.too_many || received.bytes < 0) return drop(client);
         if (received.bytes == 0) {

@@ -21,7 +21,7 @@ bool pins(Operation operation) {
     }
 }
 
-std::string_view name(Accounting accounting) {
+std::string_view in_words(Accounting accounting) {
     switch (accounting) {
         case Accounting::none:
             return "none (CAP_IPC_LOCK)";
@@ -42,7 +42,7 @@ std::vector<std::string> explain(const Error& error, const host::Process& proces
     lines.push_back(compose("RLIMIT_MEMLOCK is ",
                             process.memlock_limit ? size_text(*process.memlock_limit) : "unlimited",
                             "; this process has pinned ", size_text(process.pinned), " (VmPin)"));
-    if (accounting) lines.back() += compose("; accounting: ", name(*accounting));
+    if (accounting) lines.back() += compose("; accounting: ", in_words(*accounting));
     if (accounting == Accounting::per_user)
         lines.emplace_back("what other processes of this user have pinned counts as well");
     if (accounting == Accounting::none || !process.memlock_limit)

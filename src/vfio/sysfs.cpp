@@ -11,6 +11,7 @@
 #include "error/compose.hpp"
 #include "error/guarded.hpp"
 #include "host/device_nodes.hpp"
+#include "host/first_line.hpp"
 #include "iommufd/vfio/device.hpp"
 
 namespace iommufd::inline v0_1::vfio {
@@ -79,6 +80,11 @@ std::optional<PciAddress> parse_pci_address(std::string_view text) {
     return PciAddress{.domain = *domain, .bus = *bus, .device = *device, .function = *function};
 }
 
+std::string full_name(std::string_view device) {
+    const auto address = parse_pci_address(device);
+    return address ? address->text() : std::string(device);
+}
+
 std::string_view base_name(std::string_view path) {
     const std::size_t slash = path.rfind('/');
     return slash == std::string_view::npos ? path : path.substr(slash + 1);
@@ -108,6 +114,10 @@ Result<std::string> device_folder(sys::Kernel& kernel, std::string_view where) {
                               compose(folder, " is no folder"),
                               "give the device's folder in /sys, not its file in /dev");
     return folder;
+}
+
+bool is_bridge(sys::Kernel& kernel, const std::string& folder) {
+    return host::first_line(kernel, compose(folder, "/class")).starts_with("0x06");
 }
 
 std::string link_target_name(sys::Kernel& kernel, const std::string& folder, std::string_view name) {

@@ -26,6 +26,9 @@ struct PciAddress {
 // "0000:02:00.0" or "02:00.0", hexadecimal.
 std::optional<PciAddress> parse_pci_address(std::string_view text);
 
+// "0000:02:00.0" for "02:00.0"; what is no PCI address as it is.
+std::string full_name(std::string_view device);
+
 // Where sysfs has the PCI devices, and the one called "0000:02:00.0".
 inline constexpr std::string_view kPciDevices = "/sys/bus/pci/devices";
 std::string pci_folder(std::string_view device);
@@ -36,6 +39,9 @@ Result<std::string> device_folder(sys::Kernel& kernel, std::string_view where);
 
 // The last component of a path.
 std::string_view base_name(std::string_view path);
+
+// Whether the device in `folder` is a bridge, by its class: it stays the kernel's.
+bool is_bridge(sys::Kernel& kernel, const std::string& folder);
 
 // Whom the symbolic link `folder`/`name` names; empty where there is none.
 std::string link_target_name(sys::Kernel& kernel, const std::string& folder, std::string_view name);

@@ -44,6 +44,8 @@ enum class Accounting : std::uint8_t {
     per_user,     // RLIMIT_MEMLOCK, shared by all processes of this uid
     per_process,  // RLIMIT_MEMLOCK, this process alone
 };
+// "none", "per-user", "per-process"
+IOMMUFD_EXPORT std::string_view name(Accounting accounting) noexcept;
 
 // One that uses the object: letting go of it disconnects.
 class IOMMUFD_EXPORT User {

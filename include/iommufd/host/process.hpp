@@ -32,6 +32,8 @@ IOMMUFD_EXPORT Result<Process> process(sys::Kernel& kernel);
 
 // The memory of the machine (MemTotal), in bytes: nobody can pin more. ENOENT: /proc is not mounted.
 IOMMUFD_EXPORT Result<std::uint64_t> total_memory(sys::Kernel& kernel);
+// And how much of it can be had without swapping (MemAvailable).
+IOMMUFD_EXPORT Result<std::uint64_t> available_memory(sys::Kernel& kernel);
 
 }  // namespace host
 }  // namespace iommufd::inline v0_1

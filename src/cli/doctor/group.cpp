@@ -7,7 +7,6 @@
 #include "cli/doctor/checks.hpp"
 #include "error/compose.hpp"
 #include "host/device_uses.hpp"
-#include "host/first_line.hpp"
 #include "vfio/group.hpp"
 #include "vfio/sysfs.hpp"
 
@@ -21,7 +20,7 @@ Findings check_driver(const Machine& machine) {
                  .check = kCheck,
                  .evidence = compose(device.address, " has VFIO's driver ", device.driver),
                  .fix = {}}};
-    if (host::first_line(machine.kernel, device.folder + "/class").starts_with("0x06"))
+    if (vfio::is_bridge(machine.kernel, device.folder))
         return {{.verdict = Verdict::fail,
                  .check = kCheck,
                  .evidence = compose(device.address, " is a bridge, which stays the kernel's"),
@@ -38,7 +37,7 @@ Findings check_driver(const Machine& machine) {
 Findings check_use(const Machine& machine) {
     constexpr const char* kCheck = "use";
     const Device& device = *machine.device;
-    const auto uses = host::device_uses(machine.kernel, device.address);
+    const auto& uses = device.uses;
     if (!uses)
         return {{.verdict = Verdict::unseen, .check = kCheck, .evidence = uses.error().line(), .fix = {}}};
     if (!uses->empty())

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 #include "cli/doctor/checks.hpp"
 #include "error/compose.hpp"
-#include "host/device_uses.hpp"
 #include "iommufd/backend/backend.hpp"
 #include "iommufd/core/hw_info.hpp"
 #include "iommufd/core/ioas.hpp"
@@ -91,8 +90,7 @@ Finding unseen(std::string why) {
 Findings check_hardware(const Machine& machine) {
     const Device& its = *machine.device;
     if (!its.has_vfio) return {unseen("only VFIO's driver tells")};
-    if (const auto uses = host::device_uses(machine.kernel, its.address); !uses || !uses->empty())
-        return {unseen("not asked while somebody has the device")};
+    if (!its.uses || !its.uses->empty()) return {unseen("not asked while somebody has the device")};
     for (const auto& check : {check_iommu_node, check_device_node, check_group})
         if (!ready(check(machine))) return {unseen("the device can't be opened, as said above")};
     auto backend = Backend::open({.id = "doctor", .fd = {}, .report = {}, .kernel = &machine.kernel});

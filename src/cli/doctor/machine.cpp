@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "error/compose.hpp"
+#include "host/device_uses.hpp"
 #include "host/first_line.hpp"
 #include "vfio/group.hpp"
 #include "vfio/sysfs.hpp"
@@ -27,7 +28,8 @@ Result<Device> find_device(sys::Kernel& kernel, std::string_view where) {
                   .folder = path,
                   .driver = vfio::link_target_name(kernel, path, "driver"),
                   .group = vfio::group_number(kernel, path),
-                  .has_vfio = vfio::is_of_vfio(kernel, path)};
+                  .has_vfio = vfio::is_of_vfio(kernel, path),
+                  .uses = host::device_uses(kernel, address->text())};
 }
 
 }  // namespace

@@ -15,11 +15,12 @@
 namespace iommufd::inline v0_1::cli::doctor {
 
 struct Device {
-    std::string address;  // "0000:02:00.0"
-    std::string folder;   // in /sys
-    std::string driver;   // empty: none
-    std::string group;    // "7"; empty: none
-    bool has_vfio;        // VFIO's driver has it
+    std::string address;                    // "0000:02:00.0"
+    std::string folder;                     // in /sys
+    std::string driver;                     // empty: none
+    std::string group;                      // "7"; empty: none
+    bool has_vfio;                          // VFIO's driver has it
+    Result<std::vector<std::string>> uses;  // as host::device_uses() has them
 };
 
 struct Machine {

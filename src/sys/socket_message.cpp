@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-#include "broker/wire.hpp"
+#include "sys/socket_message.hpp"
 
 #include <sys/socket.h>
 
@@ -8,12 +8,10 @@
 #include <cerrno>
 #include <cstring>
 
-#include "broker/protocol.hpp"
-
-namespace iommufd::inline v0_1::broker {
+namespace iommufd::inline v0_1::sys {
 namespace {
 
-constexpr std::size_t kRoom = CMSG_SPACE(kMostGiven * sizeof(int));
+constexpr std::size_t kRoom = CMSG_SPACE(kMostDescriptors * sizeof(int));
 
 msghdr message_of(iovec& piece) noexcept {
     msghdr message{};
@@ -28,7 +26,7 @@ ssize_t send_some(int socket, std::string_view bytes, std::span<const int> descr
     alignas(cmsghdr) std::array<char, kRoom> control{};
     iovec piece{.iov_base = const_cast<char*>(bytes.data()), .iov_len = bytes.size()};
     msghdr message = message_of(piece);
-    if (descriptors.size() > kMostGiven) return -E2BIG;
+    if (descriptors.size() > kMostDescriptors) return -E2BIG;
     if (!descriptors.empty()) {
         message.msg_control = control.data();
         message.msg_controllen = CMSG_SPACE(descriptors.size_bytes());
@@ -42,18 +40,18 @@ ssize_t send_some(int socket, std::string_view bytes, std::span<const int> descr
     return sent < 0 ? -errno : sent;
 }
 
-Received receive_some(int socket, std::span<char> buffer, std::size_t most) {
+Received receive_some(Kernel& kernel, int socket, std::span<char> buffer, std::size_t most) {
     alignas(cmsghdr) std::array<char, kRoom> control{};
     iovec piece{.iov_base = buffer.data(), .iov_len = buffer.size()};
     msghdr message = message_of(piece);
-    most = std::min(most, kMostGiven);
+    most = std::min(most, kMostDescriptors);
     if (most != 0) {
         message.msg_control = control.data();
         message.msg_controllen = CMSG_SPACE(most * sizeof(int));
     }
     Received received{.bytes = 0, .descriptors = {}, .too_many = false};
     // Before it is called, since what it brings must not get lost. The room of one is also room for two.
-    received.descriptors.reserve(kMostGiven + 1);
+    received.descriptors.reserve(kMostDescriptors + 1);
     received.bytes = ::recvmsg(socket, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
     if (received.bytes < 0) {
         received.bytes = -errno;
@@ -65,11 +63,11 @@ Received receive_some(int socket, std::span<char> buffer, std::size_t most) {
         for (std::size_t i = 0; i < count; ++i) {
             int number = -1;
             std::memcpy(&number, CMSG_DATA(part) + i * sizeof number, sizeof number);
-            received.descriptors.emplace_back(sys::host_kernel(), number);
+            received.descriptors.emplace_back(kernel, number);
         }
     }
     received.too_many = (message.msg_flags & MSG_CTRUNC) != 0 || received.descriptors.size() > most;
     return received;
 }
 
-}  // namespace iommufd::inline v0_1::broker
+}  // namespace iommufd::inline v0_1::sys
