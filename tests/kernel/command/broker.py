@@ -12,6 +12,7 @@ import signal
 import socket
 import struct
 import subprocess
+import sys
 import time
 
 from command import support
@@ -119,6 +120,29 @@ class BrokerTest(CommandTest):
                                  "/usr/bin/python3", str(self.script), "{iommufd}", f"{{vfio:{device}}}"],
                                 preexec_fn=as_user(user), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
+    def client_for(self, seconds):
+        """One that has run so long without being refused, as it is while the broker resets the disk after the last one."""
+        while True:
+            client = self.client(NOBODY, NVME, "--memlock", "unlimited")
+            try:
+                client.wait(timeout=seconds)
+            except subprocess.TimeoutExpired:
+                return client
+            self.assertIn(b"EBUSY", client.communicate()[1])
+
+    def time_to_map(self):
+        """How long a client takes on this machine, from its start on."""
+        while True:
+            start = time.monotonic()
+            client = self.client(NOBODY, NVME, "--memlock", "unlimited")
+            line = client.stdout.readline()
+            taken = time.monotonic() - start
+            client.kill()
+            error = client.communicate()[1]
+            if line == b"mapped\n":
+                return taken
+            self.assertIn(b"EBUSY", error)
+
     def holders(self, node):
         """The processes but the broker that have it open."""
         found = set()
@@ -160,10 +184,10 @@ class Broker(BrokerTest):
 
     def test_a_client_killed_at_any_moment_leaves_nothing(self):
         with self.serving(TENANTS):
+            whole = min(self.time_to_map() for _ in range(3))
             mapped = 0
             for attempt in range(KILLS):
-                client = self.client(NOBODY, NVME, "--memlock", "unlimited")
-                time.sleep(random.uniform(0, 0.5 if attempt % 2 else 0.2))
+                client = self.client_for(random.uniform(0, 1.2 * whole))
                 client.kill()
                 mapped += client.communicate()[0] == b"mapped\n"
                 # Nobody has the device any more, and the next one can do all that the first one could.
@@ -187,6 +211,7 @@ class Broker(BrokerTest):
                     return True
 
                 self.wait(is_given)
+            print(f"{mapped} of {KILLS} had mapped; one takes {whole:.2f} s", file=sys.stderr)
             self.assertGreater(mapped, 0, "none got so far as to map")
             status = pathlib.Path(f"/proc/{self.server.pid}/status").read_text(encoding="ascii")
             for name in ("VmPin", "VmLck"):
