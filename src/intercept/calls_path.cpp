@@ -51,8 +51,8 @@ Answer Supervisor::open_entry(Tracee& tracee, const std::string& path, int flags
         return {.value = S_ISDIR(entry->mode) ? -EISDIR : -EACCES};
     std::string real;
     if (const int rc = inside_.tree.resolve(path, follow, real); rc < 0) return {.value = rc};
-    const sys::Fd own(sys::host_kernel(),
-                      files_.open(real, O_RDONLY | (flags & (O_PATH | O_DIRECTORY | O_NOFOLLOW | O_NONBLOCK))));
+    // O_PATH descriptors can't be handed over; one for reading can do what they can. A link has none (ELOOP).
+    const sys::Fd own(sys::host_kernel(), files_.open(real, O_RDONLY | (flags & (O_DIRECTORY | O_NOFOLLOW | O_NONBLOCK))));
     if (!own) return {.value = own.number()};
     return {.value = tracee.give_copy(own.number(), close_on_exec)};
 }

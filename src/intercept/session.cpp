@@ -117,7 +117,7 @@ Result<Outcome> run(const model::Description& description, const std::vector<std
     supervisor.see_closes();
     Outcome outcome{.status = family.status(),
                     .not_started = 0,
-                    .left = supervisor.left(),
+                    .left = model::Inside::left(machine),
                     .blocked_dma = machine.blocked_dma_count()};
     (void)!::read(child->outcome.number(), &outcome.not_started, sizeof outcome.not_started);
     return outcome;

@@ -17,7 +17,7 @@ namespace iommufd::inline v0_1::intercept {
 struct Outcome {
     int status;         // as a shell has it: the program's exit status, or 128 and the signal that killed it
     int not_started;    // the errno of exec, or 0
-    model::Leaks left;  // what its processes had not given back when they let go of the descriptors
+    model::Leaks left;  // objects and mappings that were not given back before the descriptors
     std::uint64_t blocked_dma;
 };
 

@@ -13,19 +13,12 @@
 namespace iommufd::inline v0_1::intercept {
 
 Supervisor::Supervisor(model::Machine& machine, const PrivateTree& files)
-    : machine_(machine), inside_(model::Inside::of(machine)), files_(files), paths_(inside_.tree, files) {
+    : inside_(model::Inside::of(machine)), files_(files), paths_(inside_.tree, files) {
     model::Inside::place_regions(machine, kRegions);
 }
 
 void Supervisor::see_closes() {
-    closes_.see([this](const model::FileIdentity& identity) {
-        const model::Leaks before = machine_.leaks();
-        inside_.files.forget(identity);
-        const model::Leaks after = machine_.leaks();
-        left_.objects += before.objects - after.objects;
-        left_.mappings += before.mappings - after.mappings;
-        left_.pinned += before.pinned - after.pinned;
-    });
+    closes_.see([this](const model::FileIdentity& identity) { inside_.files.forget(identity); });
 }
 
 void Supervisor::serve(int listener) {

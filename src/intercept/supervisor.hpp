@@ -41,8 +41,6 @@ public:
     void see_closes();
     // One call, if there is one: it is answered when this returns.
     void serve(int listener);
-    // What programs had not given back when they let go of a file for the last time.
-    const model::Leaks& left() const noexcept { return left_; }
 
 private:
     Answer answer(Tracee& tracee, const seccomp_data& call);
@@ -70,13 +68,11 @@ private:
     Answer move_pieces_at(Tracee& tracee, const seccomp_data& call, bool write);
     Answer mmap(Tracee& tracee, int fd);
 
-    model::Machine& machine_;
     const model::Inside inside_;
     const PrivateTree& files_;
     const Paths paths_;
     LastCloses closes_;
     ProcessMemories memories_;
-    model::Leaks left_;
 };
 
 }  // namespace iommufd::inline v0_1::intercept

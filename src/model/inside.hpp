@@ -17,6 +17,8 @@ struct Inside {
     // Before any program has opened a device: where the first region of each lies in its file.
     static void place_regions(Machine& machine, std::uint64_t first);
     static Inside of(Machine& machine);
+    // The objects and mappings that contexts still had when the last descriptor or device of each had gone.
+    static Leaks left(const Machine& machine);
 };
 
 }  // namespace iommufd::inline v0_1::model

@@ -138,6 +138,8 @@ Machine::~Machine() = default;
 
 void Inside::place_regions(Machine& machine, std::uint64_t first) { machine.state_->hardware.first_region = first; }
 
+Leaks Inside::left(const Machine& machine) { return machine.state_->hardware.left.all(); }
+
 Inside Inside::of(Machine& machine) { return {.tree = machine.state_->tree, .files = machine.state_->files}; }
 
 sys::Kernel& Machine::kernel() noexcept { return state_->kernel; }
