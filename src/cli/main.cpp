@@ -231,13 +231,17 @@ void add_to(CLI::App& command, PlanArguments& arguments) {
 void add_to(CLI::App& command, ModelArguments& arguments) {
     command.footer(
         "The command and its arguments follow after --: iommufd model [OPTIONS] -- COMMAND [ARGUMENT...]\n\n"
-        "The command and its children need no privilege and no change: /dev/iommu, /dev/vfio/devices/*, /dev/vhost-vdpa-* "
+        "The command and its children need no privilege and no change: /dev/iommu, /dev/vfio/devices/*, "
+        "/dev/vhost-vdpa-* "
         "and what /sys says of\n"
-        "devices and their IOMMU are the model's, whatever this machine has. What can't be served stands in docs/model.md.\n"
-        "Exit status: the command's own; 125 if it can't be prepared, 126 if it can't be started, 127 if it isn't found.");
+        "devices and their IOMMU are the model's, whatever this machine has. What can't be served stands in "
+        "docs/model.md.\n"
+        "Exit status: the command's own; 125 if it can't be prepared, 126 if it can't be started, 127 if it "
+        "isn't found.");
     command
-        .add_option("--machine,--model", arguments.machine,
-                    "the machine: devices=edu,nvme:size=64M, or a file FILE.json; without it one device of each kind")
+        .add_option(
+            "--machine,--model", arguments.machine,
+            "the machine: devices=edu,nvme:size=64M, or a file FILE.json; without it one device of each kind")
         ->type_name("DESCRIPTION");
 }
 

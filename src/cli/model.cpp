@@ -26,9 +26,11 @@ int model(const ModelArguments& arguments) {
                                    "name a program that can be executed, as a path or by PATH"));
     }
     if (outcome->left.any())
-        fmt::print(stderr, "iommufd: the command has not given back, but left to the last close: {}\n", outcome->left.text());
+        fmt::print(stderr, "iommufd: the command has not given back, but left to the last close: {}\n",
+                   outcome->left.text());
     if (outcome->blocked_dma != 0)
-        fmt::print(stderr, "iommufd: {} DMA accesses of devices reached nothing and were blocked\n", outcome->blocked_dma);
+        fmt::print(stderr, "iommufd: {} DMA accesses of devices reached nothing and were blocked\n",
+                   outcome->blocked_dma);
     return outcome->status;
 }
 

@@ -34,7 +34,8 @@ Answer Supervisor::move_at(Tracee&, const seccomp_data& call, bool write) {
     const auto found = inside_.files.find(static_cast<int>(call.args[0]));
     if (!found) return Answer::from_kernel();
     const auto [fd, buffer, count, position, unused, more] = call.args;
-    return {.value = write ? found.file->pwrite(buffer, count, position) : found.file->pread(buffer, count, position)};
+    return {.value = write ? found.file->pwrite(buffer, count, position)
+                           : found.file->pread(buffer, count, position)};
 }
 
 Answer Supervisor::move_pieces_at(Tracee& tracee, const seccomp_data& call, bool write) {
@@ -48,8 +49,8 @@ Answer Supervisor::move_pieces_at(Tracee& tracee, const seccomp_data& call, bool
     for (const iovec& piece : all) {
         const auto buffer = reinterpret_cast<std::uint64_t>(piece.iov_base);
         const auto at = position + static_cast<std::uint64_t>(done);
-        const ssize_t moved =
-            write ? found.file->pwrite(buffer, piece.iov_len, at) : found.file->pread(buffer, piece.iov_len, at);
+        const ssize_t moved = write ? found.file->pwrite(buffer, piece.iov_len, at)
+                                    : found.file->pread(buffer, piece.iov_len, at);
         if (moved < 0) return {.value = done == 0 ? moved : done};
         done += moved;
         if (static_cast<std::size_t>(moved) < piece.iov_len) break;

@@ -25,12 +25,14 @@ Answer Supervisor::open(Tracee& tracee, int folder, std::uint64_t address, int f
     return path.empty() ? Answer::from_kernel() : open_entry(tracee, path, flags);
 }
 
-Answer Supervisor::openat2(Tracee& tracee, int folder, std::uint64_t address, std::uint64_t how, std::uint64_t size) {
+Answer Supervisor::openat2(Tracee& tracee, int folder, std::uint64_t address, std::uint64_t how,
+                           std::uint64_t size) {
     const std::string path = path_at(tracee, folder, address);
     if (path.empty()) return Answer::from_kernel();
     open_how wanted{};
     if (size < sizeof wanted) return {.value = -EINVAL};
-    if (const int rc = model::user::copy_struct_from(&wanted, sizeof wanted, how, size); rc < 0) return {.value = rc};
+    if (const int rc = model::user::copy_struct_from(&wanted, sizeof wanted, how, size); rc < 0)
+        return {.value = rc};
     return open_entry(tracee, path, static_cast<int>(wanted.flags));
 }
 
@@ -52,7 +54,8 @@ Answer Supervisor::open_entry(Tracee& tracee, const std::string& path, int flags
     std::string real;
     if (const int rc = inside_.tree.resolve(path, follow, real); rc < 0) return {.value = rc};
     // O_PATH descriptors can't be handed over; one for reading can do what they can. A link has none (ELOOP).
-    const sys::Fd own(sys::host_kernel(), files_.open(real, O_RDONLY | (flags & (O_DIRECTORY | O_NOFOLLOW | O_NONBLOCK))));
+    const sys::Fd own(sys::host_kernel(),
+                      files_.open(real, O_RDONLY | (flags & (O_DIRECTORY | O_NOFOLLOW | O_NONBLOCK))));
     if (!own) return {.value = own.number()};
     return {.value = tracee.give_copy(own.number(), close_on_exec)};
 }
@@ -68,7 +71,8 @@ Answer Supervisor::access(Tracee& tracee, int folder, std::uint64_t address, int
     return {.value = allowed ? 0 : -EACCES};
 }
 
-Answer Supervisor::readlink(Tracee& tracee, int folder, std::uint64_t address, std::uint64_t buffer, std::uint64_t size) {
+Answer Supervisor::readlink(Tracee& tracee, int folder, std::uint64_t address, std::uint64_t buffer,
+                            std::uint64_t size) {
     const std::string path = path_at(tracee, folder, address);
     if (path.empty()) return Answer::from_kernel();
     std::string target;

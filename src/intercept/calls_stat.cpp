@@ -45,7 +45,8 @@ struct ::statx statx_of(const sys::FileStatus& status) {
 
 }  // namespace
 
-bool Supervisor::status_of(Tracee& tracee, int folder, std::uint64_t address, int flags, int& rc, sys::FileStatus& status) {
+bool Supervisor::status_of(Tracee& tracee, int folder, std::uint64_t address, int flags, int& rc,
+                           sys::FileStatus& status) {
     rc = 0;
     std::string text;
     // No path at all (Linux 6.11) counts as an empty one.
@@ -77,7 +78,9 @@ bool Supervisor::status_of(Tracee& tracee, int folder, std::uint64_t address, in
               .device = entry->device,
               .container = kContainer,
               .inode = entry->inode,
-              .size = S_ISREG(entry->mode) ? kBlock : S_ISLNK(entry->mode) ? entry->text.size() : 0};
+              .size = S_ISREG(entry->mode)   ? kBlock
+                      : S_ISLNK(entry->mode) ? entry->text.size()
+                                             : 0};
     return true;
 }
 

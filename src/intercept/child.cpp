@@ -88,12 +88,13 @@ Result<Child> start(const std::vector<std::string>& words, const std::vector<soc
     pollfd readable{.fd = child.outcome.number(), .events = POLLIN, .revents = 0};
     while (::poll(&readable, 1, -1) < 0 && errno == EINTR) {
     }
-    sys::Received received =
-        sys::receive_some(host, child.outcome.number(), {reinterpret_cast<char*>(&refused), sizeof refused}, 1);
+    sys::Received received = sys::receive_some(host, child.outcome.number(),
+                                               {reinterpret_cast<char*>(&refused), sizeof refused}, 1);
     if (received.bytes == sizeof refused && refused == 0 && received.descriptors.size() == 1) {
         child.listener = std::move(received.descriptors.front());
         // Linux 6.6: who asks and who answers take turns on one processor. Without it a call takes longer.
-        (void)::ioctl(child.listener.number(), SECCOMP_IOCTL_NOTIF_SET_FLAGS, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP);
+        (void)::ioctl(child.listener.number(), SECCOMP_IOCTL_NOTIF_SET_FLAGS,
+                      SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP);
         return child;
     }
     (void)::waitpid(child.process, nullptr, 0);

@@ -48,14 +48,14 @@ constexpr scmp_arg_cmp masked(unsigned argument, std::uint64_t mask, std::uint64
 }
 
 void add_rules(Rules& rules, const FilterOptions& options) {
-    rules.always({SCMP_SYS(open), SCMP_SYS(creat), SCMP_SYS(openat), SCMP_SYS(openat2), SCMP_SYS(stat), SCMP_SYS(lstat),
-                  SCMP_SYS(fstat), SCMP_SYS(newfstatat), SCMP_SYS(statx), SCMP_SYS(readlink), SCMP_SYS(readlinkat),
-                  SCMP_SYS(access), SCMP_SYS(faccessat), SCMP_SYS(faccessat2)});
+    rules.always({SCMP_SYS(open), SCMP_SYS(creat), SCMP_SYS(openat), SCMP_SYS(openat2), SCMP_SYS(stat),
+                  SCMP_SYS(lstat), SCMP_SYS(fstat), SCMP_SYS(newfstatat), SCMP_SYS(statx), SCMP_SYS(readlink),
+                  SCMP_SYS(readlinkat), SCMP_SYS(access), SCMP_SYS(faccessat), SCMP_SYS(faccessat2)});
     constexpr std::uint64_t kType = 0xff00;
     for (const std::uint64_t type : {0x3b00, 0xaf00}) rules.where(SCMP_SYS(ioctl), masked(1, kType, type));
     const scmp_arg_cmp in_a_region{.arg = 3, .op = SCMP_CMP_GE, .datum_a = kRegions, .datum_b = 0};
-    for (const int call : {SCMP_SYS(pread64), SCMP_SYS(pwrite64), SCMP_SYS(preadv), SCMP_SYS(pwritev), SCMP_SYS(preadv2),
-                           SCMP_SYS(pwritev2)})
+    for (const int call : {SCMP_SYS(pread64), SCMP_SYS(pwrite64), SCMP_SYS(preadv), SCMP_SYS(pwritev),
+                           SCMP_SYS(preadv2), SCMP_SYS(pwritev2)})
         rules.where(call, in_a_region);
     // Shared maps of a file.
     constexpr std::uint64_t kAnonymousAndShared = MAP_ANONYMOUS | MAP_SHARED;
@@ -65,7 +65,8 @@ void add_rules(Rules& rules, const FilterOptions& options) {
         rules.where(SCMP_SYS(read), masked(2, kNotShort, 0));
         rules.where(SCMP_SYS(write), masked(2, kNotShort, 0));
     } else if (options.vdpa) {
-        rules.where(SCMP_SYS(write), {.arg = 2, .op = SCMP_CMP_EQ, .datum_a = sizeof(uapi::vhost::MsgV2), .datum_b = 0});
+        rules.where(SCMP_SYS(write),
+                    {.arg = 2, .op = SCMP_CMP_EQ, .datum_a = sizeof(uapi::vhost::MsgV2), .datum_b = 0});
     }
 }
 

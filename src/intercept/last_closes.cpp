@@ -21,13 +21,13 @@ LastCloses::LastCloses() : events_(sys::host_kernel(), ::inotify_init1(IN_NONBLO
 int LastCloses::open_for_programs(int own) {
     const sys::Fd first(sys::host_kernel(), own);
     const std::string path = "/proc/self/fd/" + std::to_string(own);
-    Watched watched{.identity = {}, .own = {sys::host_kernel(), ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC)}};
+    Watched watched{.identity = {},
+                    .own = {sys::host_kernel(), ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC)}};
     sys::Fd theirs(sys::host_kernel(), ::open(path.c_str(), O_RDWR | O_NONBLOCK | O_CLOEXEC));
     struct stat found{};
     if (!watched.own || !theirs || ::fstat(own, &found) < 0) return -errno;
     watched.identity = {.container = found.st_dev, .inode = found.st_ino};
-    const int number =
-        ::inotify_add_watch(events_.number(), path.c_str(), IN_CLOSE_WRITE | IN_CLOSE_NOWRITE);
+    const int number = ::inotify_add_watch(events_.number(), path.c_str(), IN_CLOSE_WRITE | IN_CLOSE_NOWRITE);
     if (number < 0) return errno == ENOSPC ? -ENOMEM : -errno;
     watched_.insert_or_assign(number, std::move(watched));
     return theirs.release();

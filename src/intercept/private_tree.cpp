@@ -18,7 +18,8 @@ int make_entry(int folder, const std::string& path, const model::Tree::Entry& en
     const char* const name = path.c_str() + 1;
     if (S_ISDIR(entry.mode)) return ::mkdirat(folder, name, 0755) < 0 ? errno : 0;
     if (S_ISLNK(entry.mode)) return ::symlinkat(entry.text.c_str(), folder, name) < 0 ? errno : 0;
-    const sys::Fd file(sys::host_kernel(), ::openat(folder, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0444));
+    const sys::Fd file(sys::host_kernel(),
+                       ::openat(folder, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0444));
     if (!file) return errno;
     const ssize_t written = ::write(file.number(), entry.text.data(), entry.text.size());
     return written == static_cast<ssize_t>(entry.text.size()) ? 0 : written < 0 ? errno : ENOSPC;
@@ -28,10 +29,11 @@ int make_entry(int folder, const std::string& path, const model::Tree::Entry& en
 
 Result<PrivateTree> PrivateTree::make(const model::Tree& tree) {
     const char* const place = std::getenv("TMPDIR");
-    std::string root = std::string(place != nullptr && *place != '\0' ? place : "/tmp") + "/iommufd-model-XXXXXX";
+    std::string root =
+        std::string(place != nullptr && *place != '\0' ? place : "/tmp") + "/iommufd-model-XXXXXX";
     const auto cannot = [&](int error) {
-        return Error::refused(error, "cannot make the model's files in " + root, "the folder can't be written to",
-                              "set TMPDIR to one that can");
+        return Error::refused(error, "cannot make the model's files in " + root,
+                              "the folder can't be written to", "set TMPDIR to one that can");
     };
     if (::mkdtemp(root.data()) == nullptr) return cannot(errno);
     PrivateTree made(root);

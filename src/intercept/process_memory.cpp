@@ -25,7 +25,8 @@ sys::Fd open_at(pid_t process, const char* name, int flags) {
 }  // namespace
 
 pid_t process_of(pid_t thread) {
-    const std::unique_ptr<FILE, int (*)(FILE*)> status(std::fopen(proc(thread, "status").c_str(), "re"), std::fclose);
+    const std::unique_ptr<FILE, int (*)(FILE*)> status(std::fopen(proc(thread, "status").c_str(), "re"),
+                                                       std::fclose);
     std::array<char, 256> line{};
     int process = -1;
     while (status && std::fgets(line.data(), line.size(), status.get()) != nullptr)
@@ -85,7 +86,8 @@ std::vector<model::MappedPiece> ProcessMemory::mapped() {
     std::string text;
     std::array<char, 16384> part{};
     for (;;) {
-        const ssize_t length = ::pread(maps_.number(), part.data(), part.size(), static_cast<off_t>(text.size()));
+        const ssize_t length =
+            ::pread(maps_.number(), part.data(), part.size(), static_cast<off_t>(text.size()));
         if (length <= 0) break;
         text.append(part.data(), static_cast<std::size_t>(length));
     }
@@ -94,7 +96,8 @@ std::vector<model::MappedPiece> ProcessMemory::mapped() {
 
 bool ProcessMemory::alive() const noexcept {
     std::byte byte{};
-    return ::pread(memory_.number(), &byte, 1, 0) != 0;  // 0 where there is no address space; an error for its first page
+    return ::pread(memory_.number(), &byte, 1, 0) !=
+           0;  // 0 where there is no address space; an error for its first page
 }
 
 int ProcessMemories::of(pid_t thread, std::shared_ptr<ProcessMemory>& memory) {

@@ -24,7 +24,8 @@ class Signals {
 public:
     Signals() {
         (void)::sigemptyset(&set_);
-        for (const int number : {SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGCHLD, SIGIO}) (void)::sigaddset(&set_, number);
+        for (const int number : {SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGCHLD, SIGIO})
+            (void)::sigaddset(&set_, number);
         (void)::pthread_sigmask(SIG_BLOCK, &set_, &before_);
         fd_ = sys::Fd(sys::host_kernel(), ::signalfd(-1, &set_, SFD_CLOEXEC | SFD_NONBLOCK));
     }

@@ -43,7 +43,9 @@ TEST(SupervisedSession, ADeviceIsFreeAsSoonAsItsLastDescriptorIsGone) {
     EXPECT_EQ(outcome.left.mappings, 0U);
 }
 
-TEST(SupervisedSession, ABadPointerIsEfaultAndNothingElse) { EXPECT_EQ(run_client("bad_pointers").status, 0); }
+TEST(SupervisedSession, ABadPointerIsEfaultAndNothingElse) {
+    EXPECT_EQ(run_client("bad_pointers").status, 0);
+}
 
 TEST(SupervisedSession, TellsWhatAProgramHasNotGivenBack) {
     const Outcome outcome = run_client("forgets");
@@ -61,7 +63,10 @@ TEST(SupervisedSession, EndsWithTheStatusOfItsProgram) {
 TEST(SupervisedSession, LastsUntilTheLastOrphanHasEnded) {
     const std::string sign = testing::TempDir() + "the_orphan_was_here";
     std::filesystem::remove(sign);
-    EXPECT_EQ(run(model::everything(), {"sh", "-c", "(sleep 0.2; test -c /dev/iommu && : > " + sign + ") & exit 3"})->status, 3);
+    EXPECT_EQ(
+        run(model::everything(), {"sh", "-c", "(sleep 0.2; test -c /dev/iommu && : > " + sign + ") & exit 3"})
+            ->status,
+        3);
     EXPECT_TRUE(std::filesystem::remove(sign));
 }
 

@@ -58,7 +58,8 @@ private:
     Answer fstat(Tracee& tracee, int fd, std::uint64_t buffer);
     Answer statx(Tracee& tracee, int folder, std::uint64_t path, int flags, std::uint64_t buffer);
     // Whether it is of the model, and then what is known of it.
-    bool status_of(Tracee& tracee, int folder, std::uint64_t path, int flags, int& rc, sys::FileStatus& status);
+    bool status_of(Tracee& tracee, int folder, std::uint64_t path, int flags, int& rc,
+                   sys::FileStatus& status);
 
     // calls_file.cpp
     Answer ioctl(Tracee& tracee, int fd, std::uint64_t request, std::uint64_t argument);

@@ -20,7 +20,11 @@ namespace iommufd::inline v0_1::intercept {
 class Tracee final : public model::Caller {
 public:
     Tracee(int listener, const seccomp_notif& call, LastCloses& closes, ProcessMemories& memories)
-        : listener_(listener), id_(call.id), thread_(static_cast<pid_t>(call.pid)), closes_(closes), memories_(memories) {}
+        : listener_(listener),
+          id_(call.id),
+          thread_(static_cast<pid_t>(call.pid)),
+          closes_(closes),
+          memories_(memories) {}
 
     pid_t thread() const noexcept { return thread_; }
     // Whether it still waits for this call's answer.

@@ -77,8 +77,8 @@ std::vector<MappedPiece> parse_maps(std::string_view text) {
         unsigned major = 0;
         unsigned minor = 0;
         char mode[5] = {};
-        if (std::sscanf(line.c_str(), "%lx-%lx %4s %lx %x:%x %lu", &first, &end, mode, &offset, &major, &minor,
-                        &inode) == 7)
+        if (std::sscanf(line.c_str(), "%lx-%lx %4s %lx %x:%x %lu", &first, &end, mode, &offset, &major,
+                        &minor, &inode) == 7)
             pieces.push_back({.first = first,
                               .last = end - 1,
                               .container = ::makedev(major, minor),

@@ -136,7 +136,9 @@ Machine::Machine(const Description& description) : state_(std::make_unique<State
 
 Machine::~Machine() = default;
 
-void Inside::place_regions(Machine& machine, std::uint64_t first) { machine.state_->hardware.first_region = first; }
+void Inside::place_regions(Machine& machine, std::uint64_t first) {
+    machine.state_->hardware.first_region = first;
+}
 
 Leaks Inside::left(const Machine& machine) { return machine.state_->hardware.left.all(); }
 

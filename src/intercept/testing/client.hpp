@@ -56,7 +56,8 @@ inline std::uint32_t alloc_ioas(int iommufd) {
     return command.out_ioas_id;
 }
 
-inline int map(int iommufd, std::uint32_t ioas, const void* memory, std::uint64_t length, std::uint64_t iova) {
+inline int map(int iommufd, std::uint32_t ioas, const void* memory, std::uint64_t length,
+               std::uint64_t iova) {
     uapi::IoasMap command{.size = sizeof command,
                           .flags = uapi::kMapFixedIova | uapi::kMapReadable | uapi::kMapWriteable,
                           .ioas_id = ioas,
@@ -83,12 +84,14 @@ inline int bind(int device, int iommufd) {
 }
 
 inline int attach(int device, std::uint32_t pt) {
-    uapi::vfio::DeviceAttachIommufdPt command{.argsz = offsetof(uapi::vfio::DeviceAttachIommufdPt, pasid), .pt_id = pt};
+    uapi::vfio::DeviceAttachIommufdPt command{.argsz = offsetof(uapi::vfio::DeviceAttachIommufdPt, pasid),
+                                              .pt_id = pt};
     return call(device, uapi::vfio::kDeviceAttachIommufdPt, &command);
 }
 
 // Private memory.
-inline unsigned char* pages(std::size_t count, int flags = MAP_PRIVATE, int protection = PROT_READ | PROT_WRITE) {
+inline unsigned char* pages(std::size_t count, int flags = MAP_PRIVATE,
+                            int protection = PROT_READ | PROT_WRITE) {
     void* const memory = ::mmap(nullptr, count * kPage, protection, flags | MAP_ANONYMOUS, -1, 0);
     EXPECT(memory != MAP_FAILED);
     return static_cast<unsigned char*>(memory);

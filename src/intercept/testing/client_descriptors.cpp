@@ -140,20 +140,23 @@ void bad_pointers(char**) {
     std::memcpy(unwritable, &wanted, sizeof wanted);
     EXPECT(::mprotect(unwritable, kPage, PROT_READ) == 0);
     const auto at = [](std::uint64_t number) { return reinterpret_cast<void*>(number); };
-    for (void* const bad : {at(0), at(8), at(~0ULL), at(~0ULL - 4095), at(1ULL << 47), at(1ULL << 63),
-                            static_cast<void*>(hole), static_cast<void*>(hole - 2), static_cast<void*>(unwritable)})
+    for (void* const bad :
+         {at(0), at(8), at(~0ULL), at(~0ULL - 4095), at(1ULL << 47), at(1ULL << 63), static_cast<void*>(hole),
+          static_cast<void*>(hole - 2), static_cast<void*>(unwritable)})
         EXPECT(call(iommufd, uapi::kIoasAlloc, bad) == -EFAULT);
     EXPECT(std::memcmp(unwritable, &wanted, sizeof wanted) == 0);
     // Pointers in structs, too.
-    uapi::IoasIovaRanges ranges{.size = sizeof ranges, .ioas_id = ioas, .num_iovas = 1, .allowed_iovas = address(hole)};
+    uapi::IoasIovaRanges ranges{
+        .size = sizeof ranges, .ioas_id = ioas, .num_iovas = 1, .allowed_iovas = address(hole)};
     EXPECT(call(iommufd, uapi::kIoasIovaRanges, &ranges) == -EFAULT);
     ranges.allowed_iovas = address(unwritable);
     EXPECT(call(iommufd, uapi::kIoasIovaRanges, &ranges) == -EFAULT);
     // Memory that isn't there, or that the program may not write to, is not mapped once a device would reach it.
     const int device = ::open(kEdu, O_RDWR | O_CLOEXEC);
     EXPECT(bind(device, iommufd) == 0 && attach(device, ioas) == 0);
-    for (const void* const bad : {at(0), at(1ULL << 48 | 4096), at(1ULL << 63), at(~0ULL << 12), static_cast<void*>(hole),
-                                  static_cast<void*>(memory), static_cast<void*>(unwritable)})
+    for (const void* const bad :
+         {at(0), at(1ULL << 48 | 4096), at(1ULL << 63), at(~0ULL << 12), static_cast<void*>(hole),
+          static_cast<void*>(memory), static_cast<void*>(unwritable)})
         EXPECT(map(iommufd, ioas, bad, 2 * kPage, 0) == -EFAULT || errno == EOVERFLOW);
     EXPECT(unmap(iommufd, ioas, 0, 2 * kPage) == -ENOENT);
     std::uint8_t byte = 0;
@@ -167,9 +170,8 @@ void bad_pointers(char**) {
 
 }  // namespace
 
-const Named kDescriptors[] = {{"maps", maps},         {"forgets", forgets}, {"use", use},
-                              {"miss", miss},         {"inherits", inherits}, {"travels", travels},
-                              {"lets_go", lets_go},   {"bad_pointers", bad_pointers},
-                              {nullptr, nullptr}};
+const Named kDescriptors[] = {{"maps", maps},       {"forgets", forgets},           {"use", use},
+                              {"miss", miss},       {"inherits", inherits},         {"travels", travels},
+                              {"lets_go", lets_go}, {"bad_pointers", bad_pointers}, {nullptr, nullptr}};
 
 }  // namespace client

@@ -28,7 +28,8 @@ public:
         return value;
     }
     void put(std::uint64_t offset, std::uint64_t value, std::size_t width = 8) const {
-        EXPECT(::pwrite(device_, &value, width, static_cast<off_t>(bar_ + offset)) == static_cast<ssize_t>(width));
+        EXPECT(::pwrite(device_, &value, width, static_cast<off_t>(bar_ + offset)) ==
+               static_cast<ssize_t>(width));
     }
     // Into the device's buffer or out of it; interrupts at its end.
     void dma(std::uint64_t iova, std::uint64_t length, bool out) const {
@@ -76,7 +77,8 @@ void drives(char**) {
     const iovec parts[] = {{.iov_base = values, .iov_len = 4}, {.iov_base = values + 1, .iov_len = 4}};
     EXPECT(::preadv(edu.number(), parts, 2, static_cast<off_t>(edu.bar())) == 8);
     EXPECT(values[0] == 0x010000ed && values[1] == ~0x12345678U);
-    EXPECT(::mmap(nullptr, kPage, PROT_READ, MAP_SHARED, edu.number(), static_cast<off_t>(edu.bar())) == MAP_FAILED);
+    EXPECT(::mmap(nullptr, kPage, PROT_READ, MAP_SHARED, edu.number(), static_cast<off_t>(edu.bar())) ==
+           MAP_FAILED);
 
     const std::uint32_t ioas = alloc_ioas(iommufd);
     EXPECT(attach(edu.number(), ioas) > -1);

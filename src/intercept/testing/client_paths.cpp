@@ -3,8 +3,8 @@
 // How programs find devices.
 #include <dirent.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 
 #include <set>
 
@@ -43,11 +43,13 @@ void finds(char**) {
     const int device = ::open(("/dev/vfio/devices/" + *names(vfio).begin()).c_str(), O_RDWR);
     struct stat status{};
     EXPECT(::fstat(device, &status) == 0 && S_ISCHR(status.st_mode));
-    EXPECT(numbers == std::to_string(::major(status.st_rdev)) + ":" + std::to_string(::minor(status.st_rdev)) + "\n");
+    EXPECT(numbers ==
+           std::to_string(::major(status.st_rdev)) + ":" + std::to_string(::minor(status.st_rdev)) + "\n");
     struct stat by_path{};
     EXPECT(::stat(kEdu, &by_path) == 0 && S_ISCHR(by_path.st_mode) && by_path.st_rdev == status.st_rdev);
     struct statx extended{};
-    EXPECT(::statx(device, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &extended) == 0 && S_ISCHR(extended.stx_mode));
+    EXPECT(::statx(device, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &extended) == 0 &&
+           S_ISCHR(extended.stx_mode));
     EXPECT(::makedev(extended.stx_rdev_major, extended.stx_rdev_minor) == status.st_rdev);
     EXPECT(content(std::string(kFolder) + "/vendor") == "0x1234\n");
     EXPECT(names("/dev/vfio/devices") == (std::set<std::string>{"vfio0", "vfio1"}));
@@ -76,7 +78,8 @@ void walks(char**) {
     EXPECT(::read(vendor, text, 7) == 7 && std::strcmp(text, "0x1234\n") == 0);
     EXPECT(::openat(devices, "0000:00:1f.0", O_RDONLY) == -1 && errno == ENOENT);
     // However it is written.
-    for (const char* const path : {"/dev//iommu", "/dev/./iommu", "//dev/vfio/../iommu", "/proc/../dev/iommu"}) {
+    for (const char* const path :
+         {"/dev//iommu", "/dev/./iommu", "//dev/vfio/../iommu", "/proc/../dev/iommu"}) {
         const int fd = ::open(path, O_RDWR);
         EXPECT(fd >= 0);
         EXPECT(alloc_ioas(fd) == 1 && destroy(fd, 1) == 0);
