@@ -29,11 +29,11 @@ def with_times(figure, base):
     return f"{figure:,.1f}" if figure is base else f"{figure:,.1f} ({times(figure, base)})"
 
 
-def translations(found, kind, direction, pattern="Random", more=()):
+def translations(found, kind, direction, more=()):
     """`more`: a line each, {size: figure}, after ours."""
     lines = []
     for structure, name in FINDERS.items():
-        lines.append([name] + [f"{found[f'{kind}<{structure}, {direction}, {pattern}>/{size}']:.1f}" for size in SIZES])
+        lines.append([name] + [f"{found[f'{kind}<{structure}, {direction}, Random>/{size}']:.1f}" for size in SIZES])
         if structure == "Ours":
             lines += [[label] + [f"{found[name_of(size)]:.1f}" for size in SIZES] for label, name_of in more]
     return table(["mappings"] + [f"{size:,}" for size in SIZES], lines)
@@ -127,7 +127,7 @@ def goals(figures):
     translate, mapping, alloc, dirty = (figures[name] for name in ("translate", "map", "alloc", "dirty"))
 
     def of(structure, direction, size, pattern="Random"):
-        return translate[f"throughput<{structure}, {direction}, {pattern}>/{size}"]
+        return translate[f"throughput<{structure}, {direction}, Random>/{size}"]
 
     lines = []
 
