@@ -8,6 +8,7 @@
 #include "cli/arguments.hpp"
 #include "cli/device_list.hpp"
 #include "cli/fail.hpp"
+#include "cli/hardware_names.hpp"
 
 namespace iommufd::inline v0_1::cli {
 namespace {
@@ -16,13 +17,14 @@ using Json = nlohmann::ordered_json;
 
 Json known(const std::string& text) { return text.empty() ? Json() : Json(text); }
 
-void print_json(const std::vector<ListedGroup>& groups) {
+void print_json(const std::vector<ListedGroup>& groups, const HardwareNames& names) {
     Json all = Json::array();
     for (const ListedGroup& group : groups) {
         Json devices = Json::array();
         for (const ListedDevice& device : group.devices)
             devices.push_back({{"address", device.address},
                                {"id", device.id},
+                               {"name", known(names.name_of(device.id))},
                                {"kind", device.kind},
                                {"driver", known(device.driver)},
                                {"vfio-node", known(device.node)},
@@ -35,7 +37,7 @@ void print_json(const std::vector<ListedGroup>& groups) {
     fmt::print("{}\n", Json{{"groups", std::move(all)}}.dump(2, ' ', false, Json::error_handler_t::replace));
 }
 
-void print_text(const std::vector<ListedGroup>& groups) {
+void print_text(const std::vector<ListedGroup>& groups, const HardwareNames& names) {
     for (const ListedGroup& group : groups) {
         if (group.number.empty())
             fmt::print("in no group: there is no IOMMU before them, or it is off\n");
@@ -45,6 +47,8 @@ void print_text(const std::vector<ListedGroup>& groups) {
             fmt::print("  {}  {}  {:<11}  {}{}{}{}\n", device.address, device.id, device.kind,
                        device.driver.empty() ? "no driver" : device.driver, device.node.empty() ? "" : "  ",
                        device.node, device.numa_node ? fmt::format("  NUMA node {}", *device.numa_node) : "");
+            if (const std::string name = names.name_of(device.id); !name.empty())
+                fmt::print("      {}\n", name);
             for (const std::string& use : device.uses) fmt::print("      {}\n", use);
         }
     }
@@ -55,7 +59,8 @@ void print_text(const std::vector<ListedGroup>& groups) {
 int devices(bool json) {
     const auto groups = list_devices(sys::host_kernel());
     if (!groups) return fail(kFailed, groups.error());
-    json ? print_json(*groups) : print_text(*groups);
+    const HardwareNames names;
+    json ? print_json(*groups, names) : print_text(*groups, names);
     return kDone;
 }
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <vector>
 
@@ -17,6 +18,8 @@
 
 namespace iommufd::inline v0_1::cli {
 namespace {
+
+using Json = nlohmann::ordered_json;
 
 constexpr int kLastErrno = 4095;
 
@@ -55,28 +58,30 @@ std::optional<int> find_errno(const std::string& text) {
     return std::nullopt;
 }
 
-std::string title(const OperationFacts& facts) {
-    return facts.since.empty() ? std::string(facts.name) : compose(facts.name, " (Linux ", facts.since, ")");
-}
+ExplainedError of(const OperationFacts& facts) { return {.operation = facts.name, .since = facts.since}; }
 
-std::string entry(const OperationFacts& facts, int code) {
+ExplainedError of(const OperationFacts& facts, int code) {
     const Explanation found = iommufd::explain(facts.operation, code);
     const bool own = std::ranges::any_of(
         table_rows(), [&](const Row& row) { return row.operation == facts.operation && row.code == code; });
-    return compose(title(facts), ": ", errno_name(code), own ? "" : ", as of any operation", "\n  ",
-                   found.cause, "\n  ", found.next_step, "\n");
+    return {.operation = facts.name,
+            .since = facts.since,
+            .errno_name = std::string(errno_name(code)),
+            .of_any_operation = !own,
+            .cause = found.cause,
+            .next_step = found.next_step};
 }
 
-std::string all_operations() {
-    std::string text;
+std::vector<ExplainedError> all_operations() {
+    std::vector<ExplainedError> all;
     for (const OperationFacts& facts : kOperations)
-        if (facts.operation != Operation::none) text += title(facts) + "\n";
-    return text;
+        if (facts.operation != Operation::none) all.push_back(of(facts));
+    return all;
 }
 
 }  // namespace
 
-Result<std::string> explain_table(const std::string& operation, const std::string& code) {
+Result<std::vector<ExplainedError>> explained(const std::string& operation, const std::string& code) {
     if (operation.empty()) return all_operations();
     const auto found = find_operations(operation);
     if (found.empty())
@@ -86,20 +91,48 @@ Result<std::string> explain_table(const std::string& operation, const std::strin
     if (!code.empty() && !number)
         return Error::refused(EINVAL, compose("cannot explain '", code, "'"), "there is no such errno",
                               "give its name, ENOMEM, or its number");
-    std::string text;
+    std::vector<ExplainedError> errors;
     for (const OperationFacts* const facts : found) {
-        if (number) text += entry(*facts, *number);
+        if (number) errors.push_back(of(*facts, *number));
         if (number) continue;
         for (const Row& row : table_rows())
-            if (row.operation == facts->operation) text += entry(*facts, row.code);
+            if (row.operation == facts->operation) errors.push_back(of(*facts, row.code));
+    }
+    return errors;
+}
+
+std::string text_of(const std::vector<ExplainedError>& errors) {
+    std::string text;
+    for (const ExplainedError& error : errors) {
+        text += error.operation;
+        if (!error.since.empty()) text += compose(" (Linux ", error.since, ")");
+        if (!error.errno_name.empty())
+            text += compose(": ", error.errno_name, error.of_any_operation ? ", as of any operation" : "",
+                            "\n  ", error.cause, "\n  ", error.next_step);
+        text += '\n';
     }
     return text;
 }
 
-int explain(const std::string& operation, const std::string& code) {
-    const auto text = explain_table(operation, code);
-    if (!text) return fail(kUsage, text.error());
-    fmt::print("{}", *text);
+std::string json_of(const std::vector<ExplainedError>& errors) {
+    Json all = Json::array();
+    for (const ExplainedError& error : errors) {
+        Json row = {{"operation", error.operation},
+                    {"since", error.since.empty() ? Json() : Json(error.since)}};
+        if (!error.errno_name.empty())
+            row.update({{"errno", error.errno_name},
+                        {"of-any-operation", error.of_any_operation},
+                        {"cause", error.cause},
+                        {"next-step", error.next_step}});
+        all.push_back(std::move(row));
+    }
+    return all.dump(2);
+}
+
+int explain(const std::string& operation, const std::string& code, bool json) {
+    const auto errors = explained(operation, code);
+    if (!errors) return fail(kUsage, errors.error());
+    json ? fmt::print("{}\n", json_of(*errors)) : fmt::print("{}", text_of(*errors));
     return kDone;
 }
 

@@ -3,6 +3,8 @@
 
 #include <gmock/gmock.h>
 
+#include <nlohmann/json.hpp>
+
 #include "error/table.hpp"
 #include "iommufd/error/error.hpp"
 
@@ -15,7 +17,7 @@ using ::testing::Not;
 using ::testing::StartsWith;
 
 std::string text(const std::string& operation, const std::string& code = "") {
-    return explain_table(operation, code).value();
+    return text_of(explained(operation, code).value());
 }
 
 TEST(ExplainTableTest, SaysWhatTheErrorOfTheLibraryWouldSay) {
@@ -55,11 +57,26 @@ TEST(ExplainTableTest, WithoutAnythingTheOperationsAreListed) {
                                 Not(HasSubstr("refused"))));
 }
 
+TEST(ExplainTableTest, TheJsonSaysWhatTheTextSays) {
+    const auto errors = explained("IOAS_MAP", "").value();
+    const auto json = nlohmann::json::parse(json_of(errors));
+    ASSERT_EQ(json.size(), errors.size());
+    for (std::size_t i = 0; i < errors.size(); ++i) {
+        EXPECT_EQ(json[i]["operation"], "IOMMU_IOAS_MAP");
+        EXPECT_EQ(json[i]["since"], "6.2");
+        EXPECT_EQ(json[i]["errno"], errors[i].errno_name);
+        EXPECT_FALSE(json[i]["of-any-operation"].get<bool>());
+        EXPECT_EQ(json[i]["cause"], errors[i].cause);
+        EXPECT_EQ(json[i]["next-step"], errors[i].next_step);
+    }
+    EXPECT_TRUE(nlohmann::json::parse(json_of(explained("open", "EXDEV").value()))[0]["since"].is_null());
+    EXPECT_FALSE(nlohmann::json::parse(json_of(explained("", "").value()))[0].contains("errno"));
+}
+
 TEST(ExplainTableTest, WhatIsThereNotIsRefusedWithTheWayToFindIt) {
-    EXPECT_THAT(explain_table("IOAS_MOP", "ENOMEM").error().line(),
-                HasSubstr("`iommufd explain` lists them"));
+    EXPECT_THAT(explained("IOAS_MOP", "ENOMEM").error().line(), HasSubstr("`iommufd explain` lists them"));
     for (const char* const code : {"ENOSUCH", "0", "-12", "12x", "4096"})
-        EXPECT_EQ(explain_table("IOAS_MAP", code).error().code(), EINVAL) << code;
+        EXPECT_EQ(explained("IOAS_MAP", code).error().code(), EINVAL) << code;
 }
 
 }  // namespace

@@ -334,12 +334,14 @@ int main(int argc, char** argv) {
 
     std::string operation;
     std::string code;
+    bool explained_as_json = false;
     CLI::App* const explain_command =
         app.add_subcommand("explain", "say what an errno of an operation most likely means, and what to do");
     explain_command->add_option("operation", operation, "IOMMU_IOAS_MAP, ioas_map, open; none: list them")
         ->type_name("OPERATION");
     explain_command->add_option("errno", code, "ENOMEM, 12; none: all of the operation's")
         ->type_name("ERRNO");
+    explain_command->add_flag("--json", explained_as_json, "as JSON");
 
     auto words = object::normalise_argv({argv + 1, static_cast<std::size_t>(argc > 0 ? argc - 1 : 0)});
     if (!words.empty() && words.front() == "exec") exec_arguments.command = cut_command(words);
@@ -369,7 +371,7 @@ int main(int argc, char** argv) {
     if (metrics_command->parsed()) return metrics(metrics_arguments);
     if (show_command->parsed()) return show(show_arguments);
     if (devices_command->parsed()) return devices(devices_as_json);
-    if (explain_command->parsed()) return explain(operation, code);
+    if (explain_command->parsed()) return explain(operation, code, explained_as_json);
     if (bind_command->parsed()) return bind(bind_arguments);
     if (unbind_command->parsed()) return unbind(bind_arguments);
     ObjectOptions& options = run_command->parsed()     ? run_options

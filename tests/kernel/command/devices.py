@@ -23,6 +23,7 @@ class Devices(BindTest):
         self.assertEqual({address: devices[address]["viable"] for address in (NVME, EDU, GROUP_EDU)},
                          {NVME: False, EDU: True, GROUP_EDU: False})
         self.assertEqual((devices[NVME]["id"], devices[NVME]["kind"]), ("1b36:0010", "storage"))
+        self.assertEqual(devices[NVME]["name"], "Red Hat, Inc. QEMU NVM Express Controller")
         self.assertEqual((devices[CARD]["id"], devices[CARD]["kind"]), ("8086:100e", "network"))
 
     def test_who_has_one_is_named(self):
@@ -34,5 +35,6 @@ class Devices(BindTest):
             self.assertEqual((device["driver"], device["viable"], device["vfio-node"]), ("vfio-pci", True, node_of(NVME)))
             self.assertEqual(device["uses"], [f"iommufd (process {holding.process.pid}) has {node_of(NVME)} open"])
             self.assertIn(f"  {NVME}  1b36:0010  storage      vfio-pci  {node_of(NVME)}\n"
+                          "      Red Hat, Inc. QEMU NVM Express Controller\n"
                           f"      iommufd (process {holding.process.pid}) has {node_of(NVME)} open\n", self.does("devices"))
         self.does("unbind", NVME)

@@ -13,17 +13,18 @@ def command_line():
 
 
 class Boot(Diagnosis):
-    # A word of the kernel's command line, or the VM's kind of IOMMU, and what is the cause then.
+    # A word of the kernel's command line, the VM's kernel or its kind of IOMMU, and what is the cause then.
     CAUSES = {
         "initcall_blacklist=iommufd_init": ("iommu-node", "booted with initcall_blacklist=iommufd_init", "boot again"),
         "intel_iommu=off": ("iommu", "booted with intel_iommu=off", "take intel_iommu=off from"),
         "intremap=off": ("interrupt-remapping", "booted with intremap=off", "allow_unsafe_interrupts"),
+        "without-iommufd": ("kernel-options", "no function of CONFIG_IOMMUFD is in /proc/kallsyms", "-m IOMMUFD"),
         "noiommu": ("iommu", "without protection (enable_unsafe_noiommu_mode=Y)", "turn it on in the firmware"),
         "none": ("iommu", "there is no IOMMU", "turn it on in the firmware"),
     }
 
     def test_the_cause_is_named_first_and_the_machine_is_not_ready(self):
-        words = [*command_line(), os.environ["IOMMUFD_VM"]]
+        words = [*command_line(), os.environ["IOMMUFD_VM_KERNEL"], os.environ["IOMMUFD_VM"]]
         check, evidence, fix = next(cause for word, cause in self.CAUSES.items() if word in words)
         for arguments in ((), (EDU,)):
             told = self.examined(*arguments)
