@@ -133,13 +133,31 @@ struct Broker::State : std::enable_shared_from_this<Broker::State> {
                 EACCES, "cannot raise the client's RLIMIT_MEMLOCK",
                 compose("the policy allows '", tenant.name, "' ", size_text(tenant.memlock)),
                 "ask for less, or change the policy");
-        if (options.iommufd && !request.devices.empty() && !tenant.trusted)
-            return cannot_give(
-                request.devices.front(), EPERM,
-                "whoever has a device can attach it to any address space of the iommufd, which "
-                "others use as well",
-                "say in the policy that its clients trust each other, or give each an iommufd of its own");
+        if (auto shareable = check_sharing(client, request); !shareable) return shareable;
         return check_quotas(client, request);
+    }
+
+    // Whoever has the one iommufd, or a device bound to it, reaches all that the others have there.
+    Result<void> check_sharing(const Holder& client, const Request& request) const {
+        if (!options.iommufd || (!request.iommufd && request.devices.empty())) return {};
+        const std::string what = request.devices.empty() ? "an iommufd that others use as well"
+                                                         : object::quote(request.devices.front());
+        if (!client.tenant->trusted)
+            return cannot_give(
+                what, EPERM,
+                compose(
+                    "whoever has the iommufd, or a device, reaches every address space that is in it, and '",
+                    client.tenant->name, "' is not trusted with those of others"),
+                "say \"trusted\": true in the policy, or have `iommufd serve` give each an iommufd of its "
+                "own");
+        for (const Handle& each : clients)
+            if (each->tenant && each->tenant != client.tenant && has_anything(*each))
+                return cannot_give(
+                    what, EPERM,
+                    compose("a client of '", each->tenant->name,
+                            "' has the iommufd, and only those of one tenant trust each other"),
+                    "wait until it hangs up, or have `iommufd serve` give each an iommufd of its own");
+        return {};
     }
 
     Result<void> check_quotas(const Holder& client, const Request& request) const {
