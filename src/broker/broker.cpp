@@ -73,6 +73,7 @@ struct Broker::State : std::enable_shared_from_this<Broker::State> {
         std::string name;
         bool is_vdpa;
         bool is_tried_first;
+        std::optional<DeviceFacts> known = {};
         std::optional<Result<DeviceFacts>> facts = {};
         std::optional<Result<sys::Fd>> file = {};
 
@@ -83,7 +84,7 @@ struct Broker::State : std::enable_shared_from_this<Broker::State> {
             if (facts && !*facts)
                 file = facts->error();
             else
-                file = is_vdpa ? open_vdpa(on, name) : open_vfio(on, name);
+                file = is_vdpa ? open_vdpa(on, name) : open_vfio(on, name, facts ? **facts : known);
         }
     };
     struct Job {
@@ -178,7 +179,8 @@ struct Broker::State : std::enable_shared_from_this<Broker::State> {
             if (!is_vdpa) device.group = group_of(kernel, name);
             if (auto refusal = shelf.refuses(device, client)) return *std::move(refusal);
             const bool is_tried_first = !is_vdpa && (!device.facts || device.status != DeviceStatus::free);
-            openings.push_back({.name = name, .is_vdpa = is_vdpa, .is_tried_first = is_tried_first});
+            openings.push_back(
+                {.name = name, .is_vdpa = is_vdpa, .is_tried_first = is_tried_first, .known = device.facts});
             device.status = DeviceStatus::opening;
             device.holder = &client;
             return {};
