@@ -258,7 +258,7 @@ A buffer of a pool in place of another, one of 256, in nanoseconds:
 
 ## Runs of dirty pages
 
-Milliseconds for a bitmap of 32 MiB, which stands for 1 TiB of pages of 4 KiB, of which so many are dirty at random. To read as much
+Milliseconds for a bitmap of 32 MiB on huge pages, which stands for 1 TiB of pages of 4 KiB, of which so many are dirty at random. To read as much
 memory and add it up takes {dirty["memory"] / 1e6:.1f} ms.
 
 {scans(dirty)}
@@ -276,7 +276,8 @@ memory and add it up takes {dirty["memory"] / 1e6:.1f} ms.
   hardware's help executes each of them ten times slower, so its share shows there at small sizes. `core::Ioas` has none of this
   and costs a few nanoseconds.
 - To look at 32 MiB of bits is to read 32 MiB of memory, beside which the search costs nothing: where this machine reads slower than
-  32 GB/s, a millisecond is not enough.
+  32 GB/s, a millisecond is not enough. Pages read ahead by the program, from several places at once, or past the caches are no sooner
+  there; on huge pages they are, and that is what is measured.
 - Pages of a file: to clear them alone, without mapping them for a device, doesn't take two threads less of one's time either.
 - A reader loses to a writer that never pauses little more than to one of another space: they are threads of one core. A kernel's map
   and unmap take tens of microseconds.
