@@ -26,15 +26,16 @@ using Json = nlohmann::json;
 class Reader {
 public:
     Result<Config> read(const Json& document) {
+        bool has_tenants = false;
         object("the configuration", document,
                {{"socket", [&](const Json& value) { text("socket", value, config_.socket); }},
                 {"mode", [&](const Json& value) { mode(value); }},
                 {"tenants", [&](const Json& value) {
+                     has_tenants = true;
                      list("tenants", value,
                           [&](const std::string& where, const Json& entry) { tenant(where, entry); });
                  }}});
-        if (!wrong_ && config_.policy.tenants.empty())
-            fail("tenants", "are missing: nobody would get anything");
+        if (!has_tenants) fail("tenants", "are missing: if nobody is to get anything, say \"tenants\": []");
         if (!wrong_) return std::move(config_);
         return Error::refused(EINVAL, "cannot read the configuration", *wrong_,
                               "docs/broker.md describes it");

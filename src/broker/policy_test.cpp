@@ -67,11 +67,17 @@ TEST(Config, all_of_it_is_read) {
         << "what isn't said isn't allowed";
 }
 
+TEST(Config, nobody_gets_anything_where_the_list_is_empty) {
+    const auto config = read_config(R"({"tenants": []})");
+    ASSERT_TRUE(config) << config.error().line();
+    EXPECT_EQ(config->policy.find({.user = 0}).error().code(), EACCES);
+}
+
 TEST(Config, what_makes_no_sense_is_refused_with_its_place) {
     const auto refused = [](std::string_view text) { return read_config(text).error().line(); };
     EXPECT_THAT(refused("{"), HasSubstr("it is no JSON"));
     EXPECT_THAT(refused("[]"), HasSubstr("the configuration is no object"));
-    EXPECT_THAT(refused("{}"), HasSubstr("nobody would get anything"));
+    EXPECT_THAT(refused("{}"), HasSubstr("tenants are missing"));
     EXPECT_THAT(refused(R"({"tenants": [{"name": "a", "peers": [{}]}]})"),
                 HasSubstr("tenants[0].peers[0] says nothing"));
     EXPECT_THAT(refused(R"({"tenants": [{"name": "a"}]})"), HasSubstr("tenants[0] has no peers"));
