@@ -34,8 +34,8 @@ TEST_P(SupervisedProgram, IsRefusedWhatLinuxRefuses) { succeeds("refuses"); }
 TEST_P(SupervisedProgram, DrivesADeviceThatMovesItsMemory) { succeeds("drives", 2); }
 TEST_P(SupervisedProgram, ReachesNothingByMemoryThatItHasUnmapped) { succeeds("unmaps_too_early", 2); }
 
-INSTANTIATE_TEST_SUITE_P(Dynamic, SupervisedProgram, testing::Values(IOMMUFD_INTERCEPT_CLIENT));
-INSTANTIATE_TEST_SUITE_P(Static, SupervisedProgram, testing::Values(IOMMUFD_INTERCEPT_STATIC_CLIENT));
+INSTANTIATE_TEST_SUITE_P(Linked, SupervisedProgram, testing::Values(IOMMUFD_INTERCEPT_CLIENT, IOMMUFD_INTERCEPT_STATIC_CLIENT),
+                         [](const auto& tested) { return tested.index == 0 ? "Dynamically" : "Statically"; });
 
 TEST(SupervisedSession, ADeviceIsFreeAsSoonAsItsLastDescriptorIsGone) {
     const Outcome outcome = run_client("lets_go");
