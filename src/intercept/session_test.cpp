@@ -34,7 +34,8 @@ TEST_P(SupervisedProgram, IsRefusedWhatLinuxRefuses) { succeeds("refuses"); }
 TEST_P(SupervisedProgram, DrivesADeviceThatMovesItsMemory) { succeeds("drives", 2); }
 TEST_P(SupervisedProgram, ReachesNothingByMemoryThatItHasUnmapped) { succeeds("unmaps_too_early", 2); }
 
-INSTANTIATE_TEST_SUITE_P(Linked, SupervisedProgram, testing::Values(IOMMUFD_INTERCEPT_CLIENT, IOMMUFD_INTERCEPT_STATIC_CLIENT),
+INSTANTIATE_TEST_SUITE_P(Linked, SupervisedProgram,
+                         testing::Values(IOMMUFD_INTERCEPT_CLIENT, IOMMUFD_INTERCEPT_STATIC_CLIENT),
                          [](const auto& tested) { return tested.index == 0 ? "Dynamically" : "Statically"; });
 
 TEST(SupervisedSession, ADeviceIsFreeAsSoonAsItsLastDescriptorIsGone) {
@@ -69,6 +70,39 @@ TEST(SupervisedSession, LastsUntilTheLastOrphanHasEnded) {
         3);
     EXPECT_TRUE(std::filesystem::remove(sign));
 }
+
+// What a hostile program can try: it gets its answers, and so does the next one.
+TEST(SupervisedAttack, MemoryThatChangesDuringACallConfusesNobody) {
+    const Outcome outcome = run_client("changes_memory");
+    EXPECT_EQ(outcome.status, 0);
+    EXPECT_EQ(outcome.left.text(), "nothing");
+}
+
+TEST(SupervisedAttack, DescriptorsThatChangeDuringACallConfuseNobody) {
+    EXPECT_EQ(run_client("changes_descriptors").status, 0);
+}
+
+TEST(SupervisedAttack, NothingOfTheSupervisorCanBeNamed) {
+    const Outcome outcome = run_client("names_what_is_not_its_own");
+    EXPECT_EQ(outcome.status, 0);
+    EXPECT_EQ(outcome.left.text(), "nothing");
+}
+
+TEST(SupervisedAttack, MemoryOfAProgramThatBecameAnotherIsOutOfReach) {
+    const Outcome outcome = run_client("becomes_another");
+    EXPECT_EQ(outcome.status, 0);
+    EXPECT_EQ(outcome.blocked_dma, 1U);
+}
+
+TEST(SupervisedAttack, AProgramKilledAtAnyMomentLeavesNothing) {
+    EXPECT_EQ(run_client("is_killed").status, 0);
+}
+
+TEST(SupervisedAttack, AProgramThatMayNotBeLookedAtHasItsMachinesOwnFiles) {
+    EXPECT_EQ(run_client("hides").status, 0);
+}
+
+TEST(SupervisedAttack, ManyThreadsAreServedInTurn) { EXPECT_EQ(run_client("comes_in_crowds").status, 0); }
 
 TEST(SupervisedSession, LeavesNoFilesBehind) {
     const auto ours = [] {

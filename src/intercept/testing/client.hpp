@@ -114,5 +114,6 @@ struct Named {
 extern const Named kDescriptors[];
 extern const Named kPaths[];
 extern const Named kDevices[];
+extern const Named kAttacks[];
 
 }  // namespace client
