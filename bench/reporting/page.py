@@ -291,7 +291,7 @@ A buffer of a pool in place of another, one of 256, in nanoseconds:
 
 ## Runs of dirty pages
 
-Milliseconds for a bitmap of 32 MiB, which stands for 1 TiB of pages of 4 KiB, of which so many are dirty at random. To read as much
+Milliseconds for a bitmap of 32 MiB on huge pages, which stands for 1 TiB of pages of 4 KiB, of which so many are dirty at random. To read as much
 memory and add it up takes {dirty["memory"] / 1e6:.1f} ms.
 
 {scans(dirty)}
@@ -309,7 +309,8 @@ memory and add it up takes {dirty["memory"] / 1e6:.1f} ms.
   hardware's help executes each of them ten times slower, so its share shows there at small sizes. `core::Ioas` has none of this
   and costs a few nanoseconds.
 - To look at 32 MiB of bits is to read 32 MiB of memory, beside which the search costs nothing: where this machine reads slower than
-  32 GB/s, a millisecond is not enough.
+  32 GB/s, a millisecond is not enough. Pages read ahead by the program, from several places at once, or past the caches are no sooner
+  there; on huge pages they are, and that is what is measured.
 - Pages of a file: to clear them alone, without mapping them for a device, doesn't take two threads less of one's time either.
 - A hand-over with a device: the exchange itself is as short as that of an iommufd, but the device's IOMMU group and the file that VFIO
   has for it are looked up in sysfs each time (five calls), so that a device that was plugged or bound anew meanwhile isn't taken for

@@ -114,7 +114,8 @@ int Pages::populate(std::uint64_t byte, std::uint64_t length) const {
         if (!missing) return 0;
         const std::uint64_t start = hint(missing->first * user::kPage);
         const std::uint64_t size = (missing->last - missing->first + 1) * user::kPage;
-        const int rc = file_ ? file_->populate(start, size) : physical::populate(in_space(start), size, writable_);
+        const int rc =
+            file_ ? file_->populate(start, size) : physical::populate(in_space(start), size, writable_);
         if (rc < 0 || missing->last == rest.last) return rc;
         rest.first = missing->last + 1;
     }
