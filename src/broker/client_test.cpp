@@ -70,7 +70,7 @@ TEST_F(ClientTest, what_it_gets_as_an_iommufd_and_is_something_else_is_refused_w
 TEST_F(ClientTest,
        a_broker_that_gives_more_or_fewer_descriptors_than_it_says_is_refused_and_none_stays_open) {
     const std::vector<int> three(3, STDOUT_FILENO);
-    for (const std::size_t said : {1, 4}) {
+    for (const std::size_t said : {std::size_t{1}, std::size_t{4}}) {
         say(gives(said), three);
         const auto refused = client_->get({.iommufd = true});
         ASSERT_FALSE(refused);
