@@ -52,7 +52,8 @@ void add_rules(Rules& rules, const FilterOptions& options) {
                   SCMP_SYS(lstat), SCMP_SYS(fstat), SCMP_SYS(newfstatat), SCMP_SYS(statx), SCMP_SYS(readlink),
                   SCMP_SYS(readlinkat), SCMP_SYS(access), SCMP_SYS(faccessat), SCMP_SYS(faccessat2)});
     constexpr std::uint64_t kType = 0xff00;
-    for (const std::uint64_t type : {0x3b00, 0xaf00}) rules.where(SCMP_SYS(ioctl), masked(1, kType, type));
+    for (const std::uint64_t type : {0x3b00ULL, 0xaf00ULL})
+        rules.where(SCMP_SYS(ioctl), masked(1, kType, type));
     const scmp_arg_cmp in_a_region{.arg = 3, .op = SCMP_CMP_GE, .datum_a = kRegions, .datum_b = 0};
     for (const int call : {SCMP_SYS(pread64), SCMP_SYS(pwrite64), SCMP_SYS(preadv), SCMP_SYS(pwritev),
                            SCMP_SYS(preadv2), SCMP_SYS(pwritev2)})

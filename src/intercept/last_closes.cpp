@@ -19,20 +19,25 @@ LastCloses::LastCloses() : events_(sys::host_kernel(), ::inotify_init1(IN_NONBLO
 }
 
 int LastCloses::open_for_programs(int own) {
-    const sys::Fd first(sys::host_kernel(), own);
-    const std::string path = "/proc/self/fd/" + std::to_string(own);
-    Watched watched{.identity = {},
-                    .own = {sys::host_kernel(), ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC)}};
-    sys::Fd theirs(sys::host_kernel(), ::open(path.c_str(), O_RDWR | O_NONBLOCK | O_CLOEXEC));
+    sys::Fd first(sys::host_kernel(), own);
+    const auto path_of = [](int fd) { return "/proc/self/fd/" + std::to_string(fd); };
+    const auto open_again = [&](int access) {
+        return sys::Fd(sys::host_kernel(), ::open(path_of(own).c_str(), access | O_NONBLOCK | O_CLOEXEC));
+    };
+    Watched watched{.identity = {}, .own = open_again(O_RDONLY)};
+    sys::Fd theirs = open_again(::fcntl(own, F_GETFL) & O_ACCMODE);
     struct stat found{};
     if (!watched.own || !theirs || ::fstat(own, &found) < 0) return -errno;
     watched.identity = {.container = found.st_dev, .inode = found.st_ino};
-    const int number = ::inotify_add_watch(events_.number(), path.c_str(), IN_CLOSE_WRITE | IN_CLOSE_NOWRITE);
+    (void)first.close();  // of which nobody is told
+    const int number = ::inotify_add_watch(events_.number(), path_of(theirs.number()).c_str(),
+                                           IN_CLOSE_WRITE | IN_CLOSE_NOWRITE);
     if (number < 0) return errno == ENOSPC ? -ENOMEM : -errno;
     watched_.insert_or_assign(number, std::move(watched));
     return theirs.release();
 }
 
+// A pipe has no leases: it is opened once for programs.
 bool LastCloses::is_last(const Watched& watched) const {
     if (::fcntl(watched.own.number(), F_SETLEASE, F_RDLCK) < 0) return errno != EAGAIN;
     (void)::fcntl(watched.own.number(), F_SETLEASE, F_UNLCK);
