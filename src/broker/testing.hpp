@@ -3,7 +3,9 @@
 // What the tests of this layer share.
 #pragma once
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -27,6 +29,14 @@ inline std::pair<sys::Fd, sys::Fd> socket_pair() {
 inline Peer ourselves() {
     const auto [one, other] = socket_pair();
     return Peer::of(one.number()).value();
+}
+
+// A memfd of so many bytes, all of them allocated, with seals.
+inline sys::Fd sealed_memory(std::uint64_t size, int seals = F_SEAL_SHRINK | F_SEAL_GROW) {
+    sys::Fd memory(sys::host_kernel(), ::memfd_create("sent", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+    if (size != 0) EXPECT_EQ(::posix_fallocate(memory.number(), 0, static_cast<off_t>(size)), 0);
+    if (seals != 0) EXPECT_EQ(::fcntl(memory.number(), F_ADD_SEALS, seals), 0);
+    return memory;
 }
 
 // A child process that stays until it is ended.
