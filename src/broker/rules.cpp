@@ -14,10 +14,6 @@ bool has(const std::vector<std::string>& names, const std::string& name) {
     return std::ranges::find(names, name) != names.end();
 }
 
-Error cannot_give(std::string_view what, int code, std::string cause, std::string next) {
-    return Error::refused(code, compose("cannot give ", what, " away"), std::move(cause), std::move(next));
-}
-
 Error over_quota(const Tenant& tenant, std::string_view what, std::string_view most) {
     return Error::refused(EDQUOT, "cannot give more away",
                           compose("'", tenant.name, "' has its ", most, what),
@@ -52,6 +48,10 @@ Result<void> check_mediated(const Holder& client, const Request& request) {
 }
 
 }  // namespace
+
+Error cannot_give(std::string_view what, int code, std::string cause, std::string next) {
+    return Error::refused(code, compose("cannot give ", what, " away"), std::move(cause), std::move(next));
+}
 
 bool is_shared(const Tenant& tenant, const std::string& device) { return has(tenant.shared, device); }
 

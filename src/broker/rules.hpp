@@ -13,6 +13,9 @@
 
 namespace iommufd::inline v0_1::broker {
 
+// Why something that was asked for isn't given.
+Error cannot_give(std::string_view what, int code, std::string cause, std::string next);
+
 using Holders = std::vector<std::shared_ptr<Holder>>;
 
 // Whether the device is one that several clients of the tenant may share.
