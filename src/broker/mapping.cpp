@@ -22,7 +22,8 @@ void Broker::State::map(const Handle& client, const MapRequest& wanted, sys::Fd 
     client->is_busy = true;
     options.run(
         [job] {
-            const auto deadline = MediatedSpace::Clock::now() + std::chrono::seconds(job->client->tenant->quotas.seconds);
+            const auto deadline =
+                MediatedSpace::Clock::now() + std::chrono::seconds(job->client->tenant->quotas.seconds);
             job->range = job->client->space->map(
                 job->memory.number(), job->wanted.part,
                 job->wanted.iova ? std::optional(Iova{*job->wanted.iova}) : std::nullopt, deadline);

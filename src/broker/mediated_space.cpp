@@ -135,6 +135,7 @@ Result<void> MediatedSpace::map_steps(int memory, const Part& part, Range range,
 Result<Range> MediatedSpace::map(int memory, const Part& part, std::optional<Iova> at,
                                  Clock::time_point deadline, std::uint64_t step) {
     return guarded(Operation::ioas_map_file, [&]() -> Result<Range> {
+        if (auto touched = check_touched(memory, part); !touched) return touched.error();
         auto range = reserve(part.length, at);
         if (!range) return range;
         if (auto mapped = map_steps(memory, part, *range, deadline, step); !mapped) {

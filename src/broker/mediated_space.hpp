@@ -35,7 +35,7 @@ public:
     void detach(const std::string& name) noexcept;
 
     // Maps a part of a memfd that check_memory() has found right: at `at`, or at the lowest free address that suits it; `step` bytes at a
-    // time. EEXIST: something is there; EINVAL: the devices don't reach it; ENOSPC; ETIMEDOUT: the deadline has passed between two
+    // time. EEXIST: something is there; EINVAL: the devices don't reach it; ENOSPC; ENODATA: see check_touched(); ETIMEDOUT: the deadline has passed between two
     // steps; EPERM: it was sealed against writing meanwhile. Nothing of it is mapped after an error.
     Result<Range> map(int memory, const Part& part, std::optional<Iova> at, Clock::time_point deadline,
                       std::uint64_t step = kStep);

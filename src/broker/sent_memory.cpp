@@ -10,6 +10,7 @@
 
 #include "error/compose.hpp"
 #include "object/words.hpp"
+#include "sys/fd.hpp"
 
 #ifndef F_SEAL_FUTURE_WRITE
 #define F_SEAL_FUTURE_WRITE 0x0010
@@ -61,7 +62,7 @@ Result<std::uint64_t> check_memory(int fd, const Part& part) {
     if (part.offset > size || part.length > size - part.offset)
         return cannot_map(EINVAL, compose("it has ", size_text(size), ", and the part lies beyond"),
                           "ask for what is there");
-    // Also of huge pages, which SEEK_HOLE knows nothing of; of pages that were never written, which it takes for holes; and of swapped ones.
+    // Also of huge pages, of which SEEK_HOLE knows nothing.
     if (static_cast<std::uint64_t>(status.st_blocks) < size / kBlock)
         return cannot_map(ENODATA,
                           compose("it is sparse: of ", size_text(size), " there are ",
@@ -71,6 +72,19 @@ Result<std::uint64_t> check_memory(int fd, const Part& part) {
     const std::uint64_t first = part.offset / whole * whole;
     const std::uint64_t end = (part.offset + part.length + whole - 1) / whole * whole;
     return end - first;
+}
+
+Result<void> check_touched(int fd, const Part& part) {
+    // Opened anew, so that the client's own position stays where it is.
+    const sys::Fd file(sys::host_kernel(),
+                       ::open(compose("/proc/self/fd/", fd).c_str(), O_RDONLY | O_CLOEXEC));
+    if (!file)
+        return cannot_map(errno, "it can't be opened once more, for looking", "let others read it (fchmod)");
+    const off_t hole = ::lseek(file.number(), static_cast<off_t>(part.offset), SEEK_HOLE);
+    if (hole >= 0 && static_cast<std::uint64_t>(hole) >= part.offset + part.length) return {};
+    return cannot_map(
+        ENODATA, compose("its page at ", hole, " has never been touched, and would be cleared when it is"),
+        "write to each page first; posix_fallocate alone doesn't");
 }
 
 }  // namespace iommufd::inline v0_1::broker

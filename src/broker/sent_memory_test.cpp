@@ -37,6 +37,7 @@ TEST(SentMemory, that_is_as_it_must_be_pins_what_is_mapped) {
     const sys::Fd memory = sealed_memory(kMiB);
     EXPECT_TRUE(is_memory(memory.number()));
     EXPECT_EQ(check_memory(memory.number(), kWrite).value(), kMiB);
+    EXPECT_TRUE(check_touched(memory.number(), kWrite));
     EXPECT_EQ(check_memory(memory.number(), {.offset = 4096, .length = 8192}).value(), 8192U);
 }
 
@@ -95,6 +96,19 @@ TEST(SentMemory, with_a_hole_is_refused) {
     ASSERT_EQ(::fallocate(memory.number(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, kMiB / 2, kMiB / 4),
               0);
     EXPECT_EQ(code_of(memory.number(), kRead), ENODATA);
+}
+
+TEST(SentMemory, that_was_allocated_and_never_touched_is_refused_since_it_would_be_cleared_later) {
+    const sys::Fd memory = sealed_memory(0, 0);
+    ASSERT_EQ(::posix_fallocate(memory.number(), 0, kMiB), 0);
+    ASSERT_EQ(::fcntl(memory.number(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW), 0);
+    EXPECT_EQ(code_of(memory.number(), kRead), 0) << "it is all there";
+    EXPECT_EQ(check_touched(memory.number(), kRead).error().code(), ENODATA);
+    ASSERT_EQ(::pwrite(memory.number(), "", 1, 0), 1);
+    ASSERT_EQ(::lseek(memory.number(), 77, SEEK_SET), 77);
+    EXPECT_TRUE(check_touched(memory.number(), {.offset = 0, .length = 4096}));
+    EXPECT_EQ(check_touched(memory.number(), kRead).error().code(), ENODATA);
+    EXPECT_EQ(::lseek(memory.number(), 0, SEEK_CUR), 77) << "its position is the client's";
 }
 
 TEST(SentMemory, of_which_more_is_asked_for_than_there_is_or_no_whole_pages_is_refused) {

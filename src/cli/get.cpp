@@ -31,6 +31,11 @@ Result<MappedFile> mapped_memory(broker::Client& broker, std::uint64_t size) {
     if (!file) return Error(Operation::none, errno, kWhat);
     if (const int code = ::posix_fallocate(file.number(), 0, static_cast<off_t>(size)); code != 0)
         return Error::refused(code, kWhat, compose(size_text(size), " can't be allocated"), "ask for less");
+    // Each page is touched.
+    void* const pages =
+        ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, file.number(), 0);
+    if (pages == MAP_FAILED) return Error(Operation::mmap, errno, kWhat);
+    (void)::munmap(pages, size);
     if (::fcntl(file.number(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) < 0)
         return Error(Operation::none, errno, kWhat);
     const auto mapped = broker.map({.memory = file.number(), .length = size, .write = true});

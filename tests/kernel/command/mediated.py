@@ -33,7 +33,7 @@ def memory(size=MIB, seals=SHRINK | GROW, allocated=True):
     """A memfd that the broker maps, unless it is told to lack something."""
     file = os.memfd_create("sent", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     if allocated:
-        os.posix_fallocate(file, 0, size)
+        os.pwrite(file, bytes(size), 0)
     else:
         os.ftruncate(file, size)
     fcntl.fcntl(file, ADD_SEALS, seals)
@@ -46,6 +46,7 @@ class Client:
     def __init__(self, path, user=0):
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.settimeout(20)
+        self.descriptors = []  # that it was given
         os.seteuid(user)
         try:
             self.socket.connect(path)
@@ -63,7 +64,7 @@ class Client:
         body = b""
         while len(body) < struct.unpack("<4sHHI", header)[3]:
             body += self.socket.recv(65536)
-        self.descriptors = list(descriptors)
+        self.descriptors += list(descriptors)
         return json.loads(body)
 
     def attach(self, device):
@@ -185,6 +186,9 @@ class Mediated(BrokerTest):
             good = memory()
             reader = os.open(f"/proc/self/fd/{good}", os.O_RDONLY)
             writer = os.open(f"/proc/self/fd/{good}", os.O_WRONLY)
+            untouched = os.memfd_create("sent", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+            os.posix_fallocate(untouched, 0, MIB)
+            fcntl.fcntl(untouched, ADD_SEALS, SHRINK | GROW)
             for what, file, code in (("a pipe", pipe, errno.EBADF), ("an iommufd", iommufd, errno.EBADF),
                                      ("a socket", client.socket.fileno(), errno.EBADF),
                                      ("unsealed", memory(seals=0), errno.EPERM),
@@ -193,6 +197,7 @@ class Mediated(BrokerTest):
                                      ("for reading", reader, errno.EACCES), ("for writing", writer, errno.EBADF),
                                      ("sealed against writing", memory(seals=SHRINK | GROW | WRITE), errno.EPERM),
                                      ("sealed later", memory(seals=SHRINK | GROW | FUTURE_WRITE), errno.EPERM),
+                                     ("never touched", untouched, errno.ENODATA),
                                      ("1 TiB that isn't there", memory(1 << 40, allocated=False), errno.ENODATA)):
                 answer = client.map(file, write=True)
                 self.assertEqual(client.code(answer), code, (what, answer))
@@ -265,16 +270,26 @@ class Mediated(BrokerTest):
 
     def test_a_mediated_client_killed_at_any_moment_leaves_nothing(self):
         with self.serving(TENANTS):
+            def start():
+                return subprocess.Popen([support.iommufd, "get", "--socket", self.path, "--mediated", "--device", NVME, "--map",
+                                         "8M", "--", "/bin/sh", "-c", "echo mapped; exec sleep 60"],
+                                        preexec_fn=as_user(OTHER), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+            begun = time.monotonic()
+            first = start()
+            self.assertEqual(first.stdout.readline(), b"mapped\n")
+            whole = time.monotonic() - begun
+            first.kill()
+            first.communicate()
             mapped = 0
             for _ in range(KILLS):
-                client = subprocess.Popen([support.iommufd, "get", "--socket", self.path, "--mediated", "--device", NVME, "--map",
-                                           "8M", "--", "/bin/sh", "-c", "echo mapped; exec sleep 60"],
-                                          preexec_fn=as_user(OTHER), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                self.wait(lambda: self.pinned() == 0 and not self.holders(node_of(NVME)))
+                client = start()
                 with contextlib.suppress(subprocess.TimeoutExpired):
-                    client.wait(timeout=random.uniform(0, 0.4))
+                    client.wait(timeout=random.uniform(0, 1.5 * whole))
                 client.kill()
                 mapped += client.communicate()[0] == b"mapped\n"
-                self.wait(lambda: self.pinned() == 0 and not self.holders(node_of(NVME)))
+            self.wait(lambda: self.pinned() == 0 and not self.holders(node_of(NVME)))
             with self.client(NVME, OTHER) as after:
                 self.assertEqual(after.code(after.map(memory(16 * MIB), 16 * MIB)), 0, "all of its quota is free")
             self.assertGreater(mapped, 0, "none got so far as to map")
