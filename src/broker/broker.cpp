@@ -2,6 +2,7 @@
 #include "broker/broker.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <utility>
 
@@ -308,9 +309,13 @@ void Broker::release(const std::shared_ptr<Holder>& client) { state_->release(cl
 void Broker::retry_devices() { state_->retry_devices(); }
 
 bool Broker::has_devices_to_retry() const noexcept {
-    return std::ranges::any_of(state_->shelf.all(), [](const auto& entry) {
-        return entry.second.status == DeviceStatus::settling || entry.second.status == DeviceStatus::tainted;
-    });
+    using enum DeviceStatus;
+    // Also those of which it will show only when what is under way is done.
+    constexpr std::array kUnsettled{leaving, settling, tainted, trying};
+    return std::ranges::any_of(state_->clients, &Holder::is_gone) ||
+           std::ranges::any_of(state_->shelf.all(), [&](const auto& entry) {
+               return std::ranges::find(kUnsettled, entry.second.status) != kUnsettled.end();
+           });
 }
 
 bool Broker::has_anything(const Holder& client) noexcept { return client.has_anything(); }

@@ -290,7 +290,9 @@ TEST_F(MediatedTest, a_client_that_hangs_up_in_the_middle_of_a_call_leaves_nothi
         ASSERT_EQ(waiting_.size(), 1U);
         broker_->release(client);
         EXPECT_EQ(waiting_.size(), 1U) << "the call is not overtaken";
+        EXPECT_TRUE(broker_->has_devices_to_retry()) << "its device may turn out to be somebody's";
         work();
+        EXPECT_FALSE(broker_->has_devices_to_retry());
         EXPECT_EQ(answers, 0) << calls;
         EXPECT_FALSE(machine_.leaks().any()) << calls << ": " << machine_.leaks().text();
         EXPECT_TRUE(get(admit(), {kEdu})) << calls;
