@@ -5,6 +5,8 @@
 //     client  --get()-->     refused, or a Grant: an iommufd for it alone, accounted to it, and devices
 //             --release()--> devices reset and detached, everything unmapped, closed
 //
+//     mediated:  get() of devices -> a MediatedSpace for it alone, or for all that share one device;  map(), unmap() there
+//
 //     device:  free -> opening -> held -> leaving -> free
 //                                             '----> tainted: somebody still has it -> free, when a bind works again
 //
@@ -71,10 +73,19 @@ public:
     // client has ended; else what opening says. One call at a time for a client. `done` isn't called when the client was
     // released meanwhile.
     void get(const std::shared_ptr<Holder>& client, Request request, Done done);
+    // Maps a part of a memfd in the client's mediated space; `memory` may be empty, where what it sent was none. What get() and
+    // check_memory() say besides: ENODEV: the client has no mediated device; EEXIST, ENOSPC, ETIMEDOUT: see MediatedSpace::map().
+    void map(const std::shared_ptr<Holder>& client, const MapRequest& wanted, sys::Fd memory, Done done);
+    // ENOENT: the client has mapped nothing that begins there.
+    void unmap(const std::shared_ptr<Holder>& client, const UnmapRequest& wanted, Done done);
+    // Of a mediated client: memory is unmapped, then devices are detached and reset.
     void release(const std::shared_ptr<Holder>& client);
     // The iommufd that the client has been given stays with it for good: the broker closes its own, and destroys nothing of it when the
     // client is released, until when it counts for the quotas.
     void part_with_iommufd(const std::shared_ptr<Holder>& client);
+
+    // Whether it is a client for which the broker maps, so that its descriptors should be taken in.
+    bool may_send_memory(const std::shared_ptr<Holder>& client);
 
     // Tries again to have those devices that somebody still has after their client left. To be called every now and then while
     // there are any.

@@ -338,6 +338,42 @@ TEST_F(BrokerOfOneIommufd, clients_of_two_tenants_do_not_get_it_at_once_though_e
     EXPECT_THAT(refusal(other, {.devices = {kOther}}), HasSubstr("EPERM (a client of 'a' has the iommufd"));
 }
 
+class BrokerOfVdpa : public BrokerTest {
+protected:
+    BrokerOfVdpa() : BrokerTest(model::parse("devices=vdpa-blk").value()) {}
+    static constexpr unsigned long kSetOwner = 0xaf01;
+    static constexpr const char* kNode = "/dev/vhost-vdpa-0";
+};
+
+TEST_F(BrokerOfVdpa, a_node_comes_without_an_owner_which_the_client_becomes_each_time_anew) {
+    Tenant a = tenant("a");
+    a.vdpa = {kNode};
+    broker({a});
+    for (int i = 0; i < 2; ++i) {
+        const auto client = admit();
+        const auto grant = get(client, {.vdpa = {kNode}});
+        ASSERT_TRUE(grant) << grant.error().line();
+        EXPECT_EQ(grant->answer.given, (std::vector<Given>{{GivenKind::vdpa, kNode}}));
+        EXPECT_THAT(refusal(admit(), {.vdpa = {kNode}}), HasSubstr("EBUSY (another client has it)"));
+        EXPECT_EQ(machine_.kernel().ioctl(grant->descriptors[0], kSetOwner, nullptr), 0);
+        EXPECT_EQ(machine_.kernel().ioctl(grant->descriptors[0], kSetOwner, nullptr), -EBUSY);
+        broker_->release(client);
+    }
+}
+
+TEST_F(BrokerOfVdpa, a_node_that_was_passed_on_is_given_to_nobody_until_it_is_closed) {
+    Tenant a = tenant("a");
+    a.vdpa = {kNode};
+    broker({a});
+    const auto client = admit();
+    sys::Fd passed_on(machine_.kernel(),
+                      machine_.kernel().dup(get(client, {.vdpa = {kNode}}).value().descriptors[0]));
+    broker_->release(client);
+    EXPECT_THAT(refusal(admit(), {.vdpa = {kNode}}), HasSubstr("EBUSY"));
+    (void)passed_on.close();
+    EXPECT_TRUE(get(admit(), {.vdpa = {kNode}}));
+}
+
 class BrokerWithoutRights : public BrokerTest {
 protected:
     BrokerWithoutRights() : BrokerTest(model::parse("devices=edu,sys-resource=off").value()) {}

@@ -28,6 +28,7 @@ Error cannot(std::string_view what, int code, std::string cause, std::string nex
     return Error::refused(code, compose("cannot ", what), std::move(cause), std::move(next));
 }
 constexpr std::string_view kAsk = "get descriptors from the broker";
+constexpr const char* kIsItTheBroker = "see whether it is the broker that listens there";
 
 Error gone(int code) {
     return cannot(kAsk, code, "it has hung up",
@@ -87,6 +88,7 @@ Result<void> check_user(int socket, std::optional<std::uint32_t> user, const std
 Descriptors& Descriptors::operator=(Descriptors&& other) noexcept {
     std::swap(entries_, other.entries_);
     std::swap(notes_, other.notes_);
+    std::swap(attached_, other.attached_);
     return *this;
 }
 
@@ -141,15 +143,18 @@ Client::~Client() {
     if (socket_ >= 0) (void)::close(socket_);
 }
 
-Result<Descriptors> Client::get(const Wanted& wanted) {
-    return guarded(Operation::none, [&]() -> Result<Descriptors> {
+struct Client::Answered {
+    Answer answer;
+    std::vector<sys::Fd> files;
+};
+
+Result<Client::Answered> Client::ask(std::string_view message, std::span<const int> descriptors) {
+    return guarded(Operation::none, [&]() -> Result<Answered> {
         const auto deadline = Clock::now() + options_.patience;
-        const std::string message = encode(Request{.iommufd = wanted.iommufd,
-                                                   .devices = wanted.devices,
-                                                   .vdpa = wanted.vdpa,
-                                                   .memlock = wanted.memlock});
         for (std::string_view rest = message; !rest.empty();) {
-            const ssize_t sent = sys::send_some(socket_, rest, {});
+            const bool is_first = rest.size() == message.size();
+            const ssize_t sent =
+                sys::send_some(socket_, rest, is_first ? descriptors : std::span<const int>());
             if (sent == -EAGAIN) {
                 if (auto ready = wait_for(socket_, POLLOUT, deadline); !ready) return ready.error();
             } else if (sent < 0 && sent != -EINTR) {
@@ -186,14 +191,57 @@ Result<Descriptors> Client::get(const Wanted& wanted) {
             return cannot(kAsk, EPROTO,
                           compose("it says that it gives ", answer->given.size(), " descriptors, and gives ",
                                   files.size()),
-                          "see whether it is the broker that listens there");
+                          kIsItTheBroker);
+        return Answered{*std::move(answer), std::move(files)};
+    });
+}
+
+Result<Descriptors> Client::get(const Wanted& wanted) {
+    return guarded(Operation::none, [&]() -> Result<Descriptors> {
+        auto answered = ask(encode(Request{.iommufd = wanted.iommufd,
+                                           .mediated = wanted.mediated,
+                                           .devices = wanted.devices,
+                                           .vdpa = wanted.vdpa,
+                                           .memlock = wanted.memlock}),
+                            {});
+        if (!answered) return answered.error();
         Descriptors descriptors;
-        descriptors.entries_.reserve(files.size());
-        for (const Given& given : answer->given)
+        descriptors.entries_.reserve(answered->files.size());
+        for (const Given& given : answered->answer.given)
             descriptors.entries_.push_back({std::string(name(given.kind)), given.name, -1});
-        descriptors.notes_ = std::move(answer->notes);
-        for (std::size_t i = 0; i < files.size(); ++i) descriptors.entries_[i].number = files[i].release();
+        descriptors.notes_ = std::move(answered->answer.notes);
+        descriptors.attached_ = std::move(answered->answer.attached);
+        for (std::size_t i = 0; i < answered->files.size(); ++i)
+            descriptors.entries_[i].number = answered->files[i].release();
         return descriptors;
+    });
+}
+
+Result<MappedMemory> Client::map(const MemoryWanted& wanted) {
+    return guarded(Operation::none, [&]() -> Result<MappedMemory> {
+        if (wanted.memory < 0)
+            return cannot("have memory mapped", EBADF, "there is no descriptor", "pass a memfd");
+        Request request;
+        request.mapping =
+            MapRequest{.part = {.offset = wanted.offset, .length = wanted.length, .write = wanted.write},
+                       .iova = wanted.iova ? std::optional(wanted.iova->value) : std::nullopt};
+        auto answered = ask(encode(request), std::span(&wanted.memory, 1));
+        if (!answered) return answered.error();
+        if (!answered->answer.mapped)
+            return cannot(kAsk, EPROTO, "it answers something else", kIsItTheBroker);
+        return MappedMemory{answered->answer.mapped->first, answered->answer.mapped->length()};
+    });
+}
+
+Result<std::uint64_t> Client::unmap(Iova iova) {
+    return guarded(Operation::none, [&]() -> Result<std::uint64_t> {
+        Request request;
+        request.mapping = UnmapRequest{.iova = iova.value};
+        auto answered = ask(encode(request), {});
+        if (!answered) return answered.error();
+        if (!answered->answer.unmapped)
+            return cannot(kAsk, EPROTO, "it answers something else", kIsItTheBroker);
+        return answered->answer.unmapped->length();
     });
 }
 

@@ -126,42 +126,58 @@ private:
                 });
             };
         };
-        object(where, value,
-               {{"name", [&](const Json& name) { text(at("name"), name, tenant.name); }},
-                {"peers",
-                 [&](const Json& peers) {
-                     list(at("peers"), peers, [&](const std::string& here, const Json& entry) {
-                         tenant.peers.push_back(peer(here, entry));
-                     });
-                 }},
-                {"iommufd", [&](const Json& on) { flag(at("iommufd"), on, tenant.iommufd); }},
-                {"devices", texts("devices", tenant.devices)},
-                {"vdpa", texts("vdpa", tenant.vdpa)},
-                {"trusted", [&](const Json& on) { flag(at("trusted"), on, tenant.trusted); }},
-                {"unreset", [&](const Json& on) { flag(at("unreset"), on, tenant.unreset); }},
-                {"accounting",
-                 [&](const Json& mode) {
-                     if (mode != "process" && mode != "user")
-                         fail(at("accounting"), "is neither process nor user");
-                     tenant.accounted_per_user = mode == "user";
-                 }},
-                {"memlock", [&](const Json& bytes) { size(at("memlock"), bytes, tenant.memlock); }},
-                {"quotas", [&](const Json& quotas) {
-                     object(at("quotas"), quotas,
-                            {{"clients",
-                              [&](const Json& most) { number(at("clients"), most, tenant.quotas.clients); }},
-                             {"devices",
-                              [&](const Json& most) { number(at("devices"), most, tenant.quotas.devices); }},
-                             {"iommufds", [&](const Json& most) {
-                                  number(at("iommufds"), most, tenant.quotas.iommufds);
-                              }}});
-                 }}});
+        object(
+            where, value,
+            {{"name", [&](const Json& name) { text(at("name"), name, tenant.name); }},
+             {"peers",
+              [&](const Json& peers) {
+                  list(at("peers"), peers, [&](const std::string& here, const Json& entry) {
+                      tenant.peers.push_back(peer(here, entry));
+                  });
+              }},
+             {"iommufd", [&](const Json& on) { flag(at("iommufd"), on, tenant.iommufd); }},
+             {"devices", texts("devices", tenant.devices)},
+             {"vdpa", texts("vdpa", tenant.vdpa)},
+             {"mediated", [&](const Json& on) { flag(at("mediated"), on, tenant.mediated); }},
+             {"descriptors", [&](const Json& on) { flag(at("descriptors"), on, tenant.descriptors); }},
+             {"shared", texts("shared", tenant.shared)},
+             {"trusted", [&](const Json& on) { flag(at("trusted"), on, tenant.trusted); }},
+             {"unreset", [&](const Json& on) { flag(at("unreset"), on, tenant.unreset); }},
+             {"accounting",
+              [&](const Json& mode) {
+                  if (mode != "process" && mode != "user")
+                      fail(at("accounting"), "is neither process nor user");
+                  tenant.accounted_per_user = mode == "user";
+              }},
+             {"memlock", [&](const Json& bytes) { size(at("memlock"), bytes, tenant.memlock); }},
+             {"quotas", [&](const Json& quotas) {
+                  object(
+                      at("quotas"), quotas,
+                      {{"clients",
+                        [&](const Json& most) { number(at("clients"), most, tenant.quotas.clients); }},
+                       {"devices",
+                        [&](const Json& most) { number(at("devices"), most, tenant.quotas.devices); }},
+                       {"iommufds",
+                        [&](const Json& most) { number(at("iommufds"), most, tenant.quotas.iommufds); }},
+                       {"pinned", [&](const Json& most) { size(at("pinned"), most, tenant.quotas.pinned); }},
+                       {"mappings",
+                        [&](const Json& most) { number(at("mappings"), most, tenant.quotas.mappings); }},
+                       {"seconds",
+                        [&](const Json& most) { number(at("seconds"), most, tenant.quotas.seconds); }}});
+              }}});
         if (tenant.name.empty()) fail(where, "has no name");
         if (tenant.peers.empty()) fail(where, "has no peers: nobody is its client");
         if (std::ranges::find(config_.policy.tenants, tenant.name, &Tenant::name) !=
             config_.policy.tenants.end())
             fail(where, "has the name of another one");
+        if (!tenant.mediated && (tenant.descriptors || !tenant.shared.empty()))
+            fail(where, "has members that need \"mediated\": true");
         for (std::string& device : tenant.devices) device = vfio::full_name(device);
+        for (std::string& device : tenant.shared) {
+            device = vfio::full_name(device);
+            if (std::ranges::find(tenant.devices, device) != tenant.devices.end())
+                fail(at("shared"), compose("has ", device, ", which is also in devices"));
+        }
         config_.policy.tenants.push_back(std::move(tenant));
     }
 

@@ -8,7 +8,8 @@
 //                   "peers": [{"uid": 1000, "unit": "vm-a.service"}, {"gid": 36}, {"cgroup": "/machine.slice"}],
 //                   "iommufd": true, "devices": ["0000:02:00.0"], "vdpa": ["/dev/vhost-vdpa-0"],
 //                   "trusted": false, "unreset": false, "accounting": "process", "memlock": "64G",
-//                   "quotas": {"clients": 1, "devices": 4, "iommufds": 1}}]}
+//                   "mediated": false, "descriptors": false, "shared": [],
+//                   "quotas": {"clients": 1, "devices": 4, "iommufds": 1, "pinned": "1G", "mappings": 16, "seconds": 10}}]}
 //
 // Of a tenant `name` and `peers` are required; what is left out is not allowed. docs/broker.md explains each.
 //

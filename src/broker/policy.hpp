@@ -4,6 +4,7 @@
 //
 //     tenant 'a'  <- whoever one of its rules describes: uid 1000, unit vm-a.service
 //        '-> an iommufd of its own, the devices 0000:02:00.0 and 0000:02:00.1, 64 GiB of locked memory
+//        '-> or memory that the broker maps for it: mediated
 //
 // Whoever holds the descriptor of a bound device can attach it to any IOAS of the device's iommufd. So each client gets
 // an iommufd for itself, unless its tenant's clients trust each other.
@@ -36,12 +37,20 @@ struct Quotas {
     std::uint32_t clients = 64;  // with something in their hands, at once
     std::uint32_t devices = 16;
     std::uint32_t iommufds = 64;
+    // Of memory that is mapped for its clients.
+    std::uint64_t pinned = std::uint64_t{64} << 20;  // bytes
+    std::uint32_t mappings = 64;
+    std::uint32_t seconds = 10;  // that mapping may take, looked at between steps of 1 GiB
 };
 
 struct Tenant {
     std::string name;
     std::vector<PeerRule> peers = {};
     bool iommufd = false;
+    bool mediated = false;     // the broker maps for its clients, which get no iommufd
+    bool descriptors = false;  // and they get the descriptors of their devices all the same
+    std::vector<std::string> shared =
+        {};  // mediated devices that stay with the broker, for several clients at once
     std::vector<std::string> devices = {};  // in full: "0000:02:00.0"
     std::vector<std::string> vdpa = {};     // "/dev/vhost-vdpa-0"
     bool trusted = false;                   // its clients trust each other: they share one iommufd

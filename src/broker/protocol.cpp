@@ -89,7 +89,15 @@ std::string_view name(GivenKind kind) noexcept {
 }
 
 std::string encode(const Request& request) {
+    if (const auto* const map = std::get_if<MapRequest>(&request.mapping)) {
+        Json words = {{"offset", map->part.offset}, {"length", map->part.length}, {"write", map->part.write}};
+        if (map->iova) words["iova"] = *map->iova;
+        return frame({{"map", std::move(words)}});
+    }
+    if (const auto* const unmap = std::get_if<UnmapRequest>(&request.mapping))
+        return frame({{"unmap", {{"iova", unmap->iova}}}});
     Json get = {{"iommufd", request.iommufd}, {"devices", request.devices}, {"vdpa", request.vdpa}};
+    if (request.mediated) get["mediated"] = true;
     if (request.memlock) get["memlock"] = *request.memlock;
     return frame({{"get", std::move(get)}});
 }
@@ -97,7 +105,13 @@ std::string encode(const Request& request) {
 std::string encode(const Answer& answer) {
     Json given = Json::array();
     for (const Given& one : answer.given) given.push_back({{"kind", name(one.kind)}, {"name", one.name}});
-    return frame({{"given", std::move(given)}, {"notes", answer.notes}});
+    Json words = {{"notes", answer.notes}};
+    const auto range = [](Range its) { return Json({{"iova", its.first.value}, {"length", its.length()}}); };
+    if (answer.mapped) words["mapped"] = range(*answer.mapped);
+    if (answer.unmapped) words["unmapped"] = range(*answer.unmapped);
+    if (!answer.mapped && !answer.unmapped) words["given"] = std::move(given);
+    if (!answer.attached.empty()) words["attached"] = answer.attached;
+    return frame(words);
 }
 
 std::string encode(const Error& error) {
@@ -130,24 +144,43 @@ Result<std::uint32_t> read_header(std::span<const std::byte, sizeof(Header)> byt
 Result<Request> read_request(std::string_view body) {
     Body reader(body);
     Request request;
-    bool asks = false;
+    int verbs = 0;
+    const auto flag = [&](std::string_view where, const Json& value, bool& to) {
+        if (!value.is_boolean()) return reader.fail(compose(where, " is neither true nor false"));
+        to = value.get<bool>();
+    };
     const auto get = [&](const Json& value) {
-        asks = true;
+        ++verbs;
         reader.members(
             "get", value,
-            {{"iommufd",
-              [&](const Json& flag) {
-                  if (!flag.is_boolean()) return reader.fail("iommufd is neither true nor false");
-                  request.iommufd = flag.get<bool>();
-              }},
+            {{"iommufd", [&](const Json& on) { flag("iommufd", on, request.iommufd); }},
+             {"mediated", [&](const Json& on) { flag("mediated", on, request.mediated); }},
              {"devices",
               [&](const Json& list) { reader.texts("devices", list, request.devices, kMostName); }},
              {"vdpa", [&](const Json& list) { reader.texts("vdpa", list, request.vdpa, kMostName); }},
              {"memlock",
               [&](const Json& size) { reader.number("memlock", size, request.memlock.emplace()); }}});
     };
-    if (!reader.wrong()) reader.members("the request", reader.document(), {{"get", get}});
-    if (!asks) reader.fail("it asks for nothing");
+    const auto map = [&](const Json& value) {
+        ++verbs;
+        MapRequest& its = request.mapping.emplace<MapRequest>();
+        reader.members(
+            "map", value,
+            {{"offset", [&](const Json& bytes) { reader.number("offset", bytes, its.part.offset); }},
+             {"length", [&](const Json& bytes) { reader.number("length", bytes, its.part.length); }},
+             {"write", [&](const Json& on) { flag("write", on, its.part.write); }},
+             {"iova", [&](const Json& at) { reader.number("iova", at, its.iova.emplace()); }}});
+    };
+    const auto unmap = [&](const Json& value) {
+        ++verbs;
+        UnmapRequest& its = request.mapping.emplace<UnmapRequest>();
+        reader.members("unmap", value,
+                       {{"iova", [&](const Json& at) { reader.number("iova", at, its.iova); }}});
+    };
+    if (!reader.wrong())
+        reader.members("the request", reader.document(), {{"get", get}, {"map", map}, {"unmap", unmap}});
+    if (verbs == 0) reader.fail("it asks for nothing");
+    if (verbs > 1) reader.fail("it asks for several things");
     if (request.devices.size() + request.vdpa.size() >= kMostGiven)
         reader.fail(compose("it asks for more than ", kMostGiven, " descriptors"));
     if (reader.wrong()) return not_understood(*reader.wrong());
@@ -180,11 +213,23 @@ Result<Answer> read_answer(std::string_view body) {
         if (code == 0 || code > kMostErrno) return reader.fail("its error has no errno");
         error = Error::refused(static_cast<int>(code), std::move(what), std::move(cause), std::move(next));
     };
+    const auto read_range = [&](std::string_view where, const Json& value, std::optional<Range>& to) {
+        std::uint64_t iova = 0, length = 0;
+        reader.members(where, value,
+                       {{"iova", [&](const Json& number) { reader.number("iova", number, iova); }},
+                        {"length", [&](const Json& number) { reader.number("length", number, length); }}});
+        to = Range::of(Iova{iova}, length);
+        if (!to) reader.fail(compose(where, " is no range"));
+    };
     if (!reader.wrong())
         reader.members(
             "the answer", reader.document(),
             {{"given", [&](const Json& list) { reader.list("given", list, read_given); }},
              {"notes", [&](const Json& list) { reader.texts("notes", list, answer.notes, kMostBytes); }},
+             {"attached",
+              [&](const Json& list) { reader.texts("attached", list, answer.attached, kMostName); }},
+             {"mapped", [&](const Json& value) { read_range("mapped", value, answer.mapped); }},
+             {"unmapped", [&](const Json& value) { read_range("unmapped", value, answer.unmapped); }},
              {"error", read_error}});
     if (reader.wrong()) return not_understood(*reader.wrong());
     if (error) return *std::move(error);

@@ -7,7 +7,14 @@
 //     client  {"get": {"iommufd": true, "devices": ["0000:02:00.0"], "vdpa": ["/dev/vhost-vdpa-0"], "memlock": 4294967296}}
 //     broker  {"given": [{"kind": "iommufd", "name": "iommufd"}, {"kind": "vfio", "name": "0000:02:00.0"}], "notes": []}
 //             with one descriptor (SCM_RIGHTS) for each that is given, in that order, at the first byte of the header
-//         or  {"error": {"code": 13, "what": "...", "cause": "...", "next": "..."}}
+//     client  {"get": {"devices": ["0000:02:00.0"], "mediated": true}}
+//     broker  {"given": [], "attached": ["0000:02:00.0"], "notes": []}
+//     client  {"map": {"offset": 0, "length": 2097152, "write": true}}       with a memfd
+//     broker  {"mapped": {"iova": 2097152, "length": 2097152}, "notes": []}
+//     client  {"unmap": {"iova": 2097152}}
+//     broker  {"unmapped": {"iova": 2097152, "length": 2097152}}
+//
+//     to each {"error": {"code": 13, "what": "...", "cause": "...", "next": "..."}}
 //
 // A request is answered before the next one is read. All of it is given, or nothing. What was given is given back by
 // hanging up. A header of another version is answered with an error of this one, and hung up on.
@@ -21,8 +28,11 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
+#include "broker/sent_memory.hpp"
+#include "iommufd/core/types.hpp"
 #include "iommufd/error/result.hpp"
 #include "sys/socket_message.hpp"
 
@@ -43,8 +53,19 @@ struct Header {
 static_assert(sizeof(Header) == 12);
 inline constexpr std::uint32_t kMagic = 0x42464f49;  // "IOFB"
 
+// To map what comes with it.
+struct MapRequest {
+    Part part = {};
+    std::optional<std::uint64_t> iova = {};
+};
+struct UnmapRequest {
+    std::uint64_t iova = 0;  // as it was answered: what was mapped at once is unmapped at once
+};
+
 struct Request {
+    std::variant<std::monostate, MapRequest, UnmapRequest> mapping = {};  // or else, to get:
     bool iommufd = false;
+    bool mediated = false;                      // devices of a space in which the broker maps
     std::vector<std::string> devices = {};      // PCI addresses, UUIDs of mdevs
     std::vector<std::string> vdpa = {};         // paths of nodes
     std::optional<std::uint64_t> memlock = {};  // bytes that RLIMIT_MEMLOCK shall allow at least; kUnlimited
@@ -61,6 +82,9 @@ struct Given {
 
 struct Answer {
     std::vector<Given> given = {};
+    std::vector<std::string> attached = {};  // mediated devices
+    std::optional<Range> mapped = {};
+    std::optional<Range> unmapped = {};
     std::vector<std::string> notes = {};  // what the client should know
 };
 

@@ -14,6 +14,7 @@
 #include <unordered_set>
 
 #include "broker/acceptor.hpp"
+#include "broker/closer.hpp"
 #include "broker/kubevirt.hpp"
 #include "sys/socket_message.hpp"
 
@@ -30,6 +31,7 @@ struct Connection {
     asio::steady_timer patience;
     std::shared_ptr<Holder> client;
     std::string input;
+    sys::Fd memory;  // that came with it
     std::string output;
     std::vector<int> descriptors;  // that go with the output's first byte
     bool is_reading = false;
@@ -119,9 +121,16 @@ struct Server::State : std::enable_shared_from_this<Server::State> {
     void read(const Handle& connection) try {
         connection->is_reading = false;
         std::array<char, 4096> buffer;
-        sys::Received received =
-            sys::receive_some(sys::host_kernel(), connection->socket.native_handle(), buffer, 0);
+        const bool takes_memory =
+            !connection->memory && !closer.is_full() && broker.may_send_memory(connection->client);
+        sys::Received received = sys::receive_some(sys::host_kernel(), connection->socket.native_handle(),
+                                                   buffer, takes_memory ? 1 : 0);
         if (received.bytes == -EAGAIN || received.bytes == -EINTR) return wait_to_read(connection);
+        for (sys::Fd& file : received.descriptors)
+            if (received.too_many || !is_memory(file.number()))
+                closer.close(std::move(file));
+            else
+                connection->memory = std::move(file);
         if (received.bytes <= 0 || received.too_many) return drop(connection);
         connection->input.append(buffer.data(), static_cast<std::size_t>(received.bytes));
         // Who is being served may say a little more meanwhile, and hang up.
@@ -144,10 +153,15 @@ struct Server::State : std::enable_shared_from_this<Server::State> {
         if (!request) return end(connection, request.error());
         connection->is_served = true;
         be_calm(connection);
-        broker.get(connection->client, *std::move(request),
-                   [this, one = std::weak_ptr(connection)](Result<Grant> granted) {
-                       if (const auto still = one.lock()) answer(still, std::move(granted));
-                   });
+        auto done = [this, one = std::weak_ptr(connection)](Result<Grant> granted) {
+            if (const auto still = one.lock()) answer(still, std::move(granted));
+        };
+        if (const auto* const map = std::get_if<MapRequest>(&request->mapping))
+            broker.map(connection->client, *map, std::move(connection->memory), std::move(done));
+        else if (const auto* const unmap = std::get_if<UnmapRequest>(&request->mapping))
+            broker.unmap(connection->client, *unmap, std::move(done));
+        else
+            broker.get(connection->client, *std::move(request), std::move(done));
         if (connection->is_served) wait_to_read(connection);
     } catch (const std::bad_alloc&) {
         drop(connection);
@@ -196,6 +210,7 @@ struct Server::State : std::enable_shared_from_this<Server::State> {
         connection->socket.close(ignored);
         be_calm(connection);
         if (connections.erase(connection) == 0) return;
+        if (connection->memory) closer.close(std::move(connection->memory));
         if (connection->client) broker.release(connection->client);
         watch_devices();
     }
@@ -219,6 +234,7 @@ struct Server::State : std::enable_shared_from_this<Server::State> {
     ServerOptions options;
     asio::steady_timer retry;
     bool watches = false;
+    Closer closer;
     std::unordered_set<Handle> connections;
     Broker broker;
     Acceptor acceptor;

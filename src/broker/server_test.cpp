@@ -36,9 +36,10 @@ protected:
         EXPECT_FALSE(machine_.leaks().any()) << machine_.leaks().text();
     }
 
-    void start(ServerOptions options = {}) {
+    void start(ServerOptions options = {}, bool mediated = false) {
         Tenant tenant{.name = "a", .peers = {{.user = ::getuid()}}, .iommufd = true, .devices = {kEdu}};
         tenant.unreset = true;
+        tenant.mediated = mediated;
         tenant.quotas = {.clients = 5000, .devices = 16, .iommufds = 5000};
         server_.emplace(loop_, pool_, folder_.listen(),
                         Broker::Options{.policy = {.tenants = {tenant}},
@@ -231,6 +232,50 @@ TEST_F(ServerTest, a_client_that_never_reads_is_hung_up_on_and_keeps_nobody_wait
         if (i % 100 == 0) expect_service();
     }
     EXPECT_TRUE(errno == EPIPE || errno == ECONNRESET) << sent << " bytes were taken";
+    ::close(fd);
+    expect_service();
+}
+
+TEST_F(ServerTest, memory_is_mapped_for_a_client_that_sends_it) {
+    start({}, true);
+    auto client = connect();
+    EXPECT_EQ(client.map({.memory = sealed_memory(1_MiB).number(), .length = 1_MiB}).error().code(), ENODEV);
+    const auto given = client.get({.devices = {kEdu}, .mediated = true});
+    ASSERT_TRUE(given) << given.error().line();
+    EXPECT_THAT(given->attached(), ::testing::ElementsAre(kEdu));
+    const sys::Fd memory = sealed_memory(1_MiB);
+    const auto mapped = client.map({.memory = memory.number(), .length = 1_MiB, .write = true});
+    ASSERT_TRUE(mapped) << mapped.error().line();
+    EXPECT_EQ(mapped->length, 1_MiB);
+    const auto above =
+        client.map({.memory = memory.number(), .length = 4096, .iova = mapped->iova + 16_MiB}).value();
+    EXPECT_EQ(above.iova, mapped->iova + 16_MiB);
+    EXPECT_EQ(client.unmap(mapped->iova).value(), 1_MiB);
+    EXPECT_EQ(client.unmap(mapped->iova).error().code(), ENOENT);
+    for (const int wrong : {STDOUT_FILENO, client.fd()})
+        EXPECT_EQ(client.map({.memory = wrong, .length = 4096}).error().code(), EBADF);
+    EXPECT_TRUE(client.map({.memory = memory.number(), .length = 4096})) << "the connection is as it was";
+}
+
+TEST_F(ServerTest, who_sends_more_than_one_descriptor_or_may_send_none_is_hung_up_on) {
+    start({}, true);
+    Request request;
+    request.mapping = MapRequest{.part = {.length = 4096}, .iova = {}};
+    const std::string message = encode(request);
+    const sys::Fd memory = sealed_memory(4096);
+    for (const std::size_t count : {2U, 3U, 60U}) {
+        const int fd = raw();
+        const std::vector<int> many(count, memory.number());
+        (void)sys::send_some(fd, message, many);
+        EXPECT_EQ(rest(fd), "") << count;
+        ::close(fd);
+    }
+    // One by one, with no message that takes them.
+    const int fd = raw();
+    const int one = memory.number();
+    for (int i = 0; i < 2; ++i)
+        (void)sys::send_some(fd, message.substr(static_cast<std::size_t>(i), 1), {&one, 1});
+    EXPECT_EQ(rest(fd), "");
     ::close(fd);
     expect_service();
 }

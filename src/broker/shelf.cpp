@@ -15,7 +15,7 @@ Error cannot_give(const ShelfDevice& device, int code, std::string cause, std::s
 
 }  // namespace
 
-std::optional<Error> Shelf::refuses(const ShelfDevice& device, const Holder& client) const {
+std::optional<Error> Shelf::refuses(const ShelfDevice& device, const void* holder) const {
     using enum DeviceStatus;
     if (device.status == opening || device.status == held || device.status == leaving ||
         device.status == trying)
@@ -27,7 +27,7 @@ std::optional<Error> Shelf::refuses(const ShelfDevice& device, const Holder& cli
             device.status == opening || device.status == held ? "wait until that one hangs up" : "ask again");
     for (const auto& [name, other] : devices_) {
         if (&other == &device || other.group.empty() || other.group != device.group || other.status == free ||
-            other.holder == &client)
+            other.holder == holder)
             continue;
         return cannot_give(
             device, EBUSY,

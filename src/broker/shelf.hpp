@@ -17,8 +17,6 @@
 
 namespace iommufd::inline v0_1::broker {
 
-class Holder;
-
 enum class DeviceStatus : std::uint8_t {
     free,
     opening,  // for its holder
@@ -32,7 +30,7 @@ enum class DeviceStatus : std::uint8_t {
 struct ShelfDevice {
     std::string name;
     DeviceStatus status = DeviceStatus::free;
-    const Holder* holder = nullptr;
+    const void* holder = nullptr;  // a client, or the space of clients that share it
     const Tenant* last = nullptr;  // to whose client it was given; null: to nobody yet
     std::string group = {};
     std::optional<DeviceFacts> facts = {};  // nothing: it must be tried before it is given
@@ -47,7 +45,7 @@ public:
     std::map<std::string, ShelfDevice>& all() noexcept { return devices_; }
 
     // Why the client can't have it now: another one has it, or another member of its group.
-    std::optional<Error> refuses(const ShelfDevice& device, const Holder& client) const;
+    std::optional<Error> refuses(const ShelfDevice& device, const void* holder) const;
     // Why the tenant's client can't have it after its last user, now that the facts are known.
     static std::optional<Error> refuses(const ShelfDevice& device, const Tenant& tenant);
 

@@ -3,7 +3,9 @@
 // What the tests of this layer share.
 #pragma once
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
@@ -72,6 +74,20 @@ private:
     }
     std::string name_;
 };
+
+// A memfd of so many bytes, all of them touched, with seals.
+inline sys::Fd sealed_memory(std::uint64_t size, int seals = F_SEAL_SHRINK | F_SEAL_GROW) {
+    sys::Fd memory(sys::host_kernel(), ::memfd_create("sent", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+    if (size != 0) {
+        EXPECT_EQ(::ftruncate(memory.number(), static_cast<off_t>(size)), 0);
+        void* const pages =
+            ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, memory.number(), 0);
+        EXPECT_NE(pages, MAP_FAILED);
+        ::munmap(pages, size);
+    }
+    if (seals != 0) EXPECT_EQ(::fcntl(memory.number(), F_ADD_SEALS, seals), 0);
+    return memory;
+}
 
 // A child process that stays until it is ended.
 class Child {

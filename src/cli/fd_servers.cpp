@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "broker/config.hpp"
@@ -41,6 +42,10 @@ Result<std::unique_ptr<object::FdServer>> FdServers::serve(const object::FdServe
                                                            sys::Kernel& kernel) {
     auto config = config_of(options);
     if (!config) return config.error();
+    if (std::ranges::any_of(config->policy.tenants, &broker::Tenant::mediated))
+        return Error::refused(EINVAL, compose("cannot serve at ", options.path),
+                              "its policy has a mediated tenant, whose memory would count as this instance's",
+                              "let `iommufd serve` serve that one");
     auto socket = monitor::ListeningSocket::at(options.path, config->socket.mode);
     if (!socket) return socket.error();
     const int mine = ::fcntl(socket->fd(), F_DUPFD_CLOEXEC, 0);

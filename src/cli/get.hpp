@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,7 @@ namespace iommufd::inline v0_1::cli {
 struct GetArguments {
     std::string socket = "/run/iommufd/broker.sock";
     broker::Wanted wanted;
+    std::uint64_t map = 0;  // bytes of memory that mediated devices shall see
     std::vector<std::string> command;
 };
 

@@ -34,9 +34,10 @@ std::string full_name(std::string_view where) {
 }
 
 Result<std::vector<std::string>> name_descriptors(const std::vector<std::string>& words, int iommufd,
-                                                  const std::vector<PassedDevice>& devices) {
+                                                  const std::vector<PassedDevice>& devices, int memory) {
     return fill_in(words, [&](std::string_view inside) -> std::optional<int> {
         if (inside == "iommufd") return iommufd < 0 ? std::nullopt : std::optional(iommufd);
+        if (inside == "memory") return memory < 0 ? std::nullopt : std::optional(memory);
         const bool is_vdpa = inside.starts_with("vdpa:");
         if (!is_vdpa && !inside.starts_with("vfio:")) return std::nullopt;
         inside = inside.substr(5);

@@ -21,9 +21,9 @@ struct PassedDevice {
 // Of a device: "02:00.0", "0000:02:00.0" and its folder in /sys are one.
 std::string full_name(std::string_view where);
 
-// The words with numbers in place of {iommufd}, {vfio:BDF} and {vdpa:PATH}. EINVAL: one that isn't passed; -1 stands for no iommufd.
+// The words with numbers in place of {iommufd}, {vfio:BDF}, {vdpa:PATH} and {memory}. EINVAL: one that isn't passed; -1 stands for none.
 Result<std::vector<std::string>> name_descriptors(const std::vector<std::string>& words, int iommufd,
-                                                  const std::vector<PassedDevice>& devices);
+                                                  const std::vector<PassedDevice>& devices, int memory = -1);
 
 // What the command finds in its environment: the caller's, with the descriptors named in it, and the user's own.
 std::vector<std::string> environment(int iommufd, const std::vector<PassedDevice>& devices,

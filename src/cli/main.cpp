@@ -156,8 +156,9 @@ void add_to(CLI::App& command, ExecArguments& arguments) {
 void add_to(CLI::App& command, GetArguments& arguments) {
     command.footer(
         "The command and its arguments follow after --: iommufd get [OPTIONS] -- COMMAND [ARGUMENT...]\n\n"
-        "In COMMAND and its arguments {iommufd}, {vfio:BDF} and {vdpa:PATH} stand for the numbers of the "
-        "descriptors, which are also in\n"
+        "In COMMAND and its arguments {iommufd}, {vfio:BDF}, {vdpa:PATH} and {memory} stand for the numbers "
+        "of "
+        "the descriptors, which are also in\n"
         "its environment, as with `iommufd exec`. The connection, whose number is in IOMMUFD_BROKER_FD, is "
         "the "
         "command's as well: when it\n"
@@ -172,6 +173,13 @@ void add_to(CLI::App& command, GetArguments& arguments) {
                   "BDF");
     once_for_each(command.add_option("--vdpa", arguments.wanted.vdpa, "a node of vhost-vdpa; once for each"),
                   "PATH");
+    command.add_flag("--mediated", arguments.wanted.mediated,
+                     "the broker keeps the devices and maps for them, instead of giving an iommufd");
+    command
+        .add_option("--map", arguments.map,
+                    "so much memory for the mediated devices; where they see it is in IOMMUFD_MEMORY_IOVA")
+        ->transform(CLI::AsSizeValue(false))
+        ->check(CLI::Range(std::uint64_t{4096}, std::uint64_t{1} << 46));
     command
         .add_option_function<std::string>(
             "--memlock",

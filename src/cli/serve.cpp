@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 #include "cli/serve.hpp"
 
+#include <cap-ng.h>
 #include <fcntl.h>
 #include <fmt/core.h>
 #include <sys/resource.h>
@@ -79,6 +80,32 @@ void raise_descriptor_limit() {
     (void)::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+// What clients have mapped counts against the broker's limit, which is none for who has CAP_IPC_LOCK.
+void limit_pins(const broker::Policy& policy) {
+    rlim_t most = 0;
+    for (const broker::Tenant& tenant : policy.tenants)
+        if (tenant.mediated)
+            most = tenant.quotas.pinned > RLIM_INFINITY - 1 - most ? RLIM_INFINITY - 1
+                                                                   : most + tenant.quotas.pinned;
+    if (most == 0) return;
+    if (::capng_get_caps_process() == 0) {
+        (void)::capng_update(CAPNG_DROP,
+                             static_cast<capng_type_t>(CAPNG_EFFECTIVE | CAPNG_PERMITTED | CAPNG_INHERITABLE),
+                             CAP_IPC_LOCK);
+        (void)::capng_apply(CAPNG_SELECT_CAPS);
+    }
+    rlimit limit{};
+    (void)::getrlimit(RLIMIT_MEMLOCK, &limit);
+    const rlimit wanted{.rlim_cur = most, .rlim_max = std::max(limit.rlim_max, most)};
+    if (::setrlimit(RLIMIT_MEMLOCK, &wanted) == 0) return;
+    limit.rlim_cur = limit.rlim_max;
+    (void)::setrlimit(RLIMIT_MEMLOCK, &limit);
+    fmt::print(stderr,
+               "iommufd: warning: RLIMIT_MEMLOCK is {} bytes, and clients may have {} pinned: give the "
+               "service LimitMEMLOCK={}\n",
+               limit.rlim_max, most, most);
+}
+
 }  // namespace
 
 void tell(const broker::Record& record) {
@@ -91,6 +118,8 @@ int serve(const ServeArguments& arguments) {
     auto config = broker::read_config_file(arguments.config);
     if (!config) return fail(kUsage, config.error());
     raise_descriptor_limit();
+    // Before there are threads: capabilities are each one's own.
+    limit_pins(config->policy);
 
     asio::io_context loop;
     asio::signal_set signals(loop, SIGINT, SIGTERM);

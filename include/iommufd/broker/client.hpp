@@ -9,6 +9,13 @@
 //
 //     Client --get--> Descriptors: of one iommufd, and of VFIO devices that it is to be bound to, and of vhost-vdpa
 //
+// Who isn't trusted with an iommufd has the broker map for it (mediated):
+//
+//     auto seen = broker.get({.devices = {"0000:02:00.0"}, .mediated = true}).value();   // attached to a space of this client alone
+//     auto mapped = broker.map({.memory = memfd, .length = 2_MiB, .write = true}).value();   // sealed: shrink, grow; allocated
+//     ... the device works at mapped.iova ...
+//     broker.unmap(mapped.iova).value();
+//
 // The connection is the hand-over: when it is closed, also because the process has ended, devices are reset and detached, and all that is in the
 // iommufd is destroyed, though duplicates may still be open. So keep the Client as long as you work with what it got.
 //
@@ -19,11 +26,13 @@
 #include <chrono>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "iommufd/core/context.hpp"
+#include "iommufd/core/types.hpp"
 #include "iommufd/error/result.hpp"
 #include "iommufd/visibility.hpp"
 
@@ -34,7 +43,22 @@ struct Wanted {
     std::vector<std::string> devices = {};  // "0000:02:00.0", "02:00.0", UUIDs of mdevs
     std::vector<std::string> vdpa = {};     // "/dev/vhost-vdpa-0"
     std::optional<std::uint64_t> memlock =
-        {};  // bytes that this process must be allowed to lock; ~0: any number
+        {};                 // bytes that this process must be allowed to lock; ~0: any number
+    bool mediated = false;  // the broker keeps the devices, attached to a space in which map() maps
+};
+
+// A part of a memfd, whole pages. It must be sealed with F_SEAL_SHRINK and F_SEAL_GROW, and allocated and touched altogether (posix_fallocate alone isn't enough); if devices are to write, open for
+// reading and writing, and not sealed against that.
+struct MemoryWanted {
+    int memory;  // borrowed
+    std::uint64_t offset = 0;
+    std::uint64_t length = 0;
+    bool write = false;
+    std::optional<Iova> iova = {};  // nothing: the broker chooses
+};
+struct MappedMemory {
+    Iova iova;
+    std::uint64_t length;
 };
 
 // What the broker gave. The descriptors are closed with it, unless they were taken.
@@ -53,6 +77,8 @@ public:
     const std::vector<Entry>& entries() const noexcept { return entries_; }
     // What the broker says besides, for people.
     const std::vector<std::string>& notes() const noexcept { return notes_; }
+    // Devices that see what map() maps; entries() has those of them that the policy gives away as well.
+    const std::vector<std::string>& attached() const noexcept { return attached_; }
 
     // -1: there is none, or it was taken. A device is named in full.
     AdoptFd take_iommufd() noexcept { return take("iommufd", "iommufd"); }
@@ -65,6 +91,7 @@ private:
     AdoptFd take(std::string_view kind, std::string_view name) noexcept;
     std::vector<Entry> entries_;
     std::vector<std::string> notes_;
+    std::vector<std::string> attached_;
 };
 
 class IOMMUFD_EXPORT Client {
@@ -93,7 +120,15 @@ public:
     // ETIMEDOUT; EPROTO: it is something else. After these three the connection is of no use any more.
     Result<Descriptors> get(const Wanted& wanted);
 
+    // Has memory mapped for the mediated devices of this client. ENODEV: it has none; EBADF, EPERM, EACCES, EINVAL, ENODATA: the memfd isn't as it must
+    // be; EEXIST, ENOSPC; EDQUOT; ETIMEDOUT; ENOMEM: the broker's own limit. EPIPE and EPROTO as with get().
+    Result<MappedMemory> map(const MemoryWanted& wanted);
+    // What was mapped at once, by its iova; returns the bytes. ENOENT: nothing of this client's begins there.
+    Result<std::uint64_t> unmap(Iova iova);
+
 private:
+    struct Answered;
+    Result<Answered> ask(std::string_view message, std::span<const int> descriptors);
     Client(int socket, Options options) noexcept : socket_(socket), options_(options) {}
     int socket_;
     Options options_;
