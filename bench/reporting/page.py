@@ -29,11 +29,11 @@ def with_times(figure, base):
     return f"{figure:,.1f}" if figure is base else f"{figure:,.1f} ({times(figure, base)})"
 
 
-def translations(found, kind, direction, pattern="Random", more=()):
+def translations(found, kind, direction, more=()):
     """`more`: a line each, {size: figure}, after ours."""
     lines = []
     for structure, name in FINDERS.items():
-        lines.append([name] + [f"{found[f'{kind}<{structure}, {direction}, {pattern}>/{size}']:.1f}" for size in SIZES])
+        lines.append([name] + [f"{found[f'{kind}<{structure}, {direction}, Random>/{size}']:.1f}" for size in SIZES])
         if structure == "Ours":
             lines += [[label] + [f"{found[name_of(size)]:.1f}" for size in SIZES] for label, name_of in more]
     return table(["mappings"] + [f"{size:,}" for size in SIZES], lines)
@@ -127,7 +127,7 @@ def goals(figures):
     translate, mapping, alloc, dirty = (figures[name] for name in ("translate", "map", "alloc", "dirty"))
 
     def of(structure, direction, size, pattern="Random"):
-        return translate[f"throughput<{structure}, {direction}, {pattern}>/{size}"]
+        return translate[f"throughput<{structure}, {direction}, Random>/{size}"]
 
     lines = []
 
@@ -258,7 +258,7 @@ A buffer of a pool in place of another, one of 256, in nanoseconds:
 
 ## Runs of dirty pages
 
-Milliseconds for a bitmap of 32 MiB, which stands for 1 TiB of pages of 4 KiB, of which so many are dirty at random. To read as much
+Milliseconds for a bitmap of 32 MiB on huge pages, which stands for 1 TiB of pages of 4 KiB, of which so many are dirty at random. To read as much
 memory and add it up takes {dirty["memory"] / 1e6:.1f} ms.
 
 {scans(dirty)}
@@ -276,7 +276,8 @@ memory and add it up takes {dirty["memory"] / 1e6:.1f} ms.
   hardware's help executes each of them ten times slower, so its share shows there at small sizes. `core::Ioas` has none of this
   and costs a few nanoseconds.
 - To look at 32 MiB of bits is to read 32 MiB of memory, beside which the search costs nothing: where this machine reads slower than
-  32 GB/s, a millisecond is not enough.
+  32 GB/s, a millisecond is not enough. Pages read ahead by the program, from several places at once, or past the caches are no sooner
+  there; on huge pages they are, and that is what is measured.
 - Pages of a file: to clear them alone, without mapping them for a device, doesn't take two threads less of one's time either.
 - A reader loses to a writer that never pauses little more than to one of another space: they are threads of one core. A kernel's map
   and unmap take tens of microseconds.

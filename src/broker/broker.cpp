@@ -37,10 +37,10 @@ std::string text(const Request& request) {
 
 class Holder {
 public:
-    explicit Holder(Peer its) : peer(std::move(its)), who(peer.text()) {}
+    explicit Holder(Peer its) : peer(std::move(its)) {}
 
     Peer peer;
-    std::string who;
+    std::string who = {};  // as the journal has it, from its first line about it on
     const Tenant* tenant = nullptr;
     std::shared_ptr<core::Context> iommufd;
     std::optional<int> shared_iommufd;  // the broker's owner's
@@ -73,15 +73,18 @@ struct Broker::State : std::enable_shared_from_this<Broker::State> {
         std::string name;
         bool is_vdpa;
         bool is_tried_first;
+        std::optional<DeviceFacts> known = {};
         std::optional<Result<DeviceFacts>> facts = {};
         std::optional<Result<sys::Fd>> file = {};
 
+        // To open a VFIO device is to look it up: it is made ready, and reset, when it is bound. A vDPA device is reset.
+        bool takes_long() const noexcept { return is_vdpa || is_tried_first; }
         void open(sys::Kernel& on) {
             if (is_tried_first) facts = try_device(on, name);
             if (facts && !*facts)
                 file = facts->error();
             else
-                file = is_vdpa ? open_vdpa(on, name) : open_vfio(on, name);
+                file = is_vdpa ? open_vdpa(on, name) : open_vfio(on, name, facts ? **facts : known);
         }
     };
     struct Job {
@@ -101,9 +104,10 @@ struct Broker::State : std::enable_shared_from_this<Broker::State> {
             };
     }
 
-    void tell(Outcome outcome, std::string what, const Holder* client, std::string why = {}) const {
+    void tell(Outcome outcome, std::string what, Holder* client, std::string why = {}) const {
         if (!options.journal) return;
         std::string who;
+        if (client && client->who.empty()) client->who = client->peer.text();
         if (client)
             who = client->tenant ? compose("'", client->tenant->name, "' (", client->who, ")") : client->who;
         options.journal({outcome, std::move(what), std::move(who), std::move(why)});
@@ -133,13 +137,31 @@ struct Broker::State : std::enable_shared_from_this<Broker::State> {
                 EACCES, "cannot raise the client's RLIMIT_MEMLOCK",
                 compose("the policy allows '", tenant.name, "' ", size_text(tenant.memlock)),
                 "ask for less, or change the policy");
-        if (options.iommufd && !request.devices.empty() && !tenant.trusted)
-            return cannot_give(
-                request.devices.front(), EPERM,
-                "whoever has a device can attach it to any address space of the iommufd, which "
-                "others use as well",
-                "say in the policy that its clients trust each other, or give each an iommufd of its own");
+        if (auto shareable = check_sharing(client, request); !shareable) return shareable;
         return check_quotas(client, request);
+    }
+
+    // Whoever has the one iommufd, or a device bound to it, reaches all that the others have there.
+    Result<void> check_sharing(const Holder& client, const Request& request) const {
+        if (!options.iommufd || (!request.iommufd && request.devices.empty())) return {};
+        const std::string what = request.devices.empty() ? "an iommufd that others use as well"
+                                                         : object::quote(request.devices.front());
+        if (!client.tenant->trusted)
+            return cannot_give(
+                what, EPERM,
+                compose(
+                    "whoever has the iommufd, or a device, reaches every address space that is in it, and '",
+                    client.tenant->name, "' is not trusted with those of others"),
+                "say \"trusted\": true in the policy, or have `iommufd serve` give each an iommufd of its "
+                "own");
+        for (const Handle& each : clients)
+            if (each->tenant && each->tenant != client.tenant && has_anything(*each))
+                return cannot_give(
+                    what, EPERM,
+                    compose("a client of '", each->tenant->name,
+                            "' has the iommufd, and only those of one tenant trust each other"),
+                    "wait until it hangs up, or have `iommufd serve` give each an iommufd of its own");
+        return {};
     }
 
     Result<void> check_quotas(const Holder& client, const Request& request) const {
@@ -175,7 +197,8 @@ struct Broker::State : std::enable_shared_from_this<Broker::State> {
             if (!is_vdpa) device.group = group_of(kernel, name);
             if (auto refusal = shelf.refuses(device, client)) return *std::move(refusal);
             const bool is_tried_first = !is_vdpa && (!device.facts || device.status != DeviceStatus::free);
-            openings.push_back({.name = name, .is_vdpa = is_vdpa, .is_tried_first = is_tried_first});
+            openings.push_back(
+                {.name = name, .is_vdpa = is_vdpa, .is_tried_first = is_tried_first, .known = device.facts});
             device.status = DeviceStatus::opening;
             device.holder = &client;
             return {};
@@ -220,17 +243,19 @@ struct Broker::State : std::enable_shared_from_this<Broker::State> {
         auto job = std::make_shared<Job>(
             Job{.client = client, .request = std::move(request), .done = std::move(done)});
         if (auto begun = begin(*job); !begun) return refuse(*job, begun.error());
-        if (job->openings.empty()) return finish(*job);
-        options.run(
-            [job, &kernel = kernel] {
-                for (Opening& opening : job->openings) {
-                    opening.open(kernel);
-                    if (!*opening.file) break;
-                }
-            },
-            [job, weak = weak_from_this()] {
-                if (const auto self = weak.lock()) self->finish(*job);
-            });
+        const auto open_all = [job, &kernel = kernel] {
+            for (Opening& opening : job->openings) {
+                opening.open(kernel);
+                if (!*opening.file) break;
+            }
+        };
+        if (std::ranges::none_of(job->openings, &Opening::takes_long)) {
+            open_all();
+            return finish(*job);
+        }
+        options.run(open_all, [job, weak = weak_from_this()] {
+            if (const auto self = weak.lock()) self->finish(*job);
+        });
     }
 
     Result<void> begin(Job& job) {

@@ -54,7 +54,8 @@ public:
         sys::Kernel* kernel = nullptr;  // nothing: the machine's own
         std::function<void(const Record&)> journal = {};
         Run run = {};  // nothing: at once
-        // The iommufd that all clients get, which then stays as it is when they leave; nothing: one is opened for each.
+        // The iommufd that all clients get, which then stays as it is when they leave; nothing: one is opened for each. Only a trusted
+        // tenant gets it, and only one at a time.
         std::function<Result<int>()> iommufd = {};
     };
 

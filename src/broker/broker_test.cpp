@@ -277,24 +277,57 @@ TEST_F(BrokerTest, a_client_that_has_ended_gets_nothing_and_what_was_opened_for_
     EXPECT_FALSE(machine_.leaks().any()) << machine_.leaks().text();
 }
 
-TEST_F(BrokerTest, of_a_shared_iommufd_devices_are_given_only_to_who_is_trusted) {
-    const auto ours = core::Context::open({.report = {}, .kernel = &machine_.kernel()}).value();
-    shared_ = [&]() -> Result<int> { return ours.fd(); };
+class BrokerOfOneIommufd : public BrokerTest {
+protected:
+    BrokerOfOneIommufd() {
+        shared_ = [this]() -> Result<int> { return ours_->fd(); };
+    }
+    void TearDown() override {
+        broker_.reset();
+        ours_.reset();
+        BrokerTest::TearDown();
+    }
+
+    std::optional<core::Context> ours_ =
+        core::Context::open({.report = {}, .kernel = &machine_.kernel()}).value();
+};
+
+// Shows why contexts aren't shared: with a device of that iommufd any address space in it can be had, whoever made it.
+TEST_F(BrokerOfOneIommufd, whoever_has_a_device_reaches_every_space_and_so_only_who_is_trusted_gets_either) {
     broker({tenant("a")});
-    const auto client = admit();
-    const auto grant = get(client, {.iommufd = true}).value();
-    EXPECT_EQ(grant.descriptors.front(), ours.fd());
-    EXPECT_THAT(refusal(client, {.devices = {kEdu}}),
-                HasSubstr("EPERM (whoever has a device can attach it to any"));
-    const auto space = core::Ioas::alloc(ours).value();
-    broker_->release(client);
-    EXPECT_NE(core::Ioas::alloc(ours).value().id(), space.id()) << "what is ours stays when a client leaves";
+    for (const Request& request : {Request{.iommufd = true}, Request{.devices = {kEdu}}})
+        EXPECT_THAT(refusal(admit(), request),
+                    HasSubstr("EPERM (whoever has the iommufd, or a device, reaches every address space"));
     Tenant trusted = tenant("a");
     trusted.trusted = true;
     broker({trusted});
-    EXPECT_TRUE(get(admit(), {.iommufd = true, .devices = {kEdu}}));
-    broker_.reset();
-    shared_ = {};
+    const auto client = admit();
+    const auto grant = get(client, {.iommufd = true, .devices = {kEdu}}).value();
+    EXPECT_EQ(grant.descriptors.front(), ours_->fd());
+    const auto of_the_owner = core::Ioas::alloc(*ours_).value();
+    const Backend its = backend(grant);
+    EXPECT_TRUE(bind(grant, its).attach(of_the_owner.id()));
+    broker_->release(client);
+    EXPECT_NE(core::Ioas::alloc(*ours_).value().id(), of_the_owner.id())
+        << "what is ours stays when a client leaves";
+}
+
+TEST_F(BrokerOfOneIommufd, clients_of_two_tenants_do_not_get_it_at_once_though_each_trusts_its_own) {
+    Tenant a = tenant("a");
+    a.trusted = true;
+    a.peers = {{.user = ::getuid()}};
+    Tenant b = a;
+    b.name = "b";
+    b.peers = {{.user = ::getuid() + 1}};
+    broker({a, b});
+    const auto one = admit();
+    Peer stranger = ourselves();
+    stranger.user = ::getuid() + 1;
+    const auto other = broker_->admit(std::move(stranger));
+    ASSERT_TRUE(get(one, {.iommufd = true}));
+    ASSERT_TRUE(get(admit(), {.iommufd = true, .devices = {kEdu}}));
+    EXPECT_THAT(refusal(other, {.iommufd = true}), HasSubstr("EPERM (a client of 'a' has the iommufd"));
+    EXPECT_THAT(refusal(other, {.devices = {kOther}}), HasSubstr("EPERM (a client of 'a' has the iommufd"));
 }
 
 class BrokerWithoutRights : public BrokerTest {

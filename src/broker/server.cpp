@@ -78,12 +78,24 @@ struct Server::State : std::enable_shared_from_this<Server::State> {
                             });
     }
 
+    // Some of those who wait; others have their turn after them.
     void accept() {
-        const int fd = ::accept4(listening.number(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
-        const bool is_exhausted = fd < 0 && errno != EAGAIN && errno != ECONNABORTED && errno != EINTR;
-        if (fd >= 0) admit({sys::host_kernel(), fd});
-        if (!is_exhausted) return wait_for_clients();
-        // No descriptors, no memory: whoever waits there waits until there are.
+        constexpr int kAtOnce = 16;
+        for (int i = 0; i < kAtOnce; ++i) {
+            const int fd = ::accept4(listening.number(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
+            if (fd >= 0) {
+                admit({sys::host_kernel(), fd});
+            } else if (errno == EAGAIN) {
+                break;
+            } else if (errno != ECONNABORTED && errno != EINTR) {
+                return pause_accepting();
+            }
+        }
+        wait_for_clients();
+    }
+
+    // No descriptors, no memory: whoever waits there waits until there are.
+    void pause_accepting() {
         constexpr std::chrono::milliseconds kPause{100};
         pause.expires_after(kPause);
         pause.async_wait([weak = weak_from_this()](const asio::error_code& error) {
@@ -102,8 +114,8 @@ struct Server::State : std::enable_shared_from_this<Server::State> {
         (void)socket.release();
         connections.insert(connection);
         connection->client = broker.admit(*std::move(peer));
-        be_patient(connection);
-        wait_to_read(connection);
+        // Most have asked by now.
+        read(connection);
     } catch (const std::bad_alloc&) {
         // It is hung up on.
     }
@@ -134,6 +146,9 @@ struct Server::State : std::enable_shared_from_this<Server::State> {
             });
     }
     void wait_to_read(const Handle& connection) {
+        // It may do nothing for long while it is served, or has something and asks for no more.
+        const bool owes_words = !Broker::has_anything(*connection->client) || !connection->input.empty();
+        if (owes_words && !connection->is_served && connection->output.empty()) be_patient(connection);
         if (!std::exchange(connection->is_reading, true))
             wait<&State::read>(connection, descriptor_base::wait_read);
     }
@@ -157,7 +172,6 @@ struct Server::State : std::enable_shared_from_this<Server::State> {
     // Its next message, if that is whole.
     void serve(const Handle& connection) try {
         std::string& input = connection->input;
-        if (!input.empty()) be_patient(connection);
         if (input.size() < sizeof(Header)) return wait_to_read(connection);
         const auto length = read_header(std::as_bytes(std::span(input).first<sizeof(Header)>()));
         if (!length) return end(connection, length.error());
@@ -191,12 +205,14 @@ struct Server::State : std::enable_shared_from_this<Server::State> {
     }
 
     void send(const Handle& connection) {
-        be_patient(connection);
         while (!connection->output.empty()) {
             const ssize_t sent = sys::send_some(connection->socket.native_handle(), connection->output,
                                                 connection->descriptors);
             if (sent == -EINTR) continue;
-            if (sent == -EAGAIN) return wait<&State::send>(connection, descriptor_base::wait_write);
+            if (sent == -EAGAIN) {
+                be_patient(connection);
+                return wait<&State::send>(connection, descriptor_base::wait_write);
+            }
             if (sent < 0) return drop(connection);
             connection->descriptors.clear();
             connection->output.erase(0, static_cast<std::size_t>(sent));

@@ -13,6 +13,7 @@
 #include <map>
 
 #include "cli/fail.hpp"
+#include "cli/fd_servers.hpp"
 #include "cli/workplace.hpp"
 #include "iommufd/vfio/device.hpp"
 #include "monitor/server.hpp"
@@ -148,10 +149,15 @@ int run(const Arguments& arguments) {
     asio::io_context loop;
     asio::signal_set signals(loop, SIGINT, SIGTERM);
 
-    auto place = Workplace::open(arguments);
+    FdServers fd_servers(loop);
+    auto place = Workplace::open(arguments, [&](const object::FdServerOptions& options, sys::Kernel& kernel) {
+        return fd_servers.serve(options, kernel);
+    });
     if (!place) return fail(kFailed, place.error());
     const int status = serve(loop, signals, arguments, (*place)->registry());
-    return (*place)->close() ? status : kFailed;
+    const bool is_closed = (*place)->close();
+    fd_servers.finish();
+    return is_closed ? status : kFailed;
 }
 
 }  // namespace iommufd::inline v0_1::cli

@@ -6,6 +6,7 @@
 #include "cli/machine_file.hpp"
 #include "drivers/driver.hpp"
 #include "error/guarded.hpp"
+#include "sys/kernel.hpp"
 
 namespace iommufd::inline v0_1::cli {
 namespace {
@@ -22,7 +23,7 @@ void before_attach(const vfio::Device& device) {
 
 }  // namespace
 
-Result<std::unique_ptr<Workplace>> Workplace::open(const Arguments& arguments) {
+Result<std::unique_ptr<Workplace>> Workplace::open(const Arguments& arguments, ServeOn serve) {
     return guarded(Operation::none, [&]() -> Result<std::unique_ptr<Workplace>> {
         std::unique_ptr<Workplace> place(new Workplace);
         if (arguments.model) {
@@ -30,10 +31,14 @@ Result<std::unique_ptr<Workplace>> Workplace::open(const Arguments& arguments) {
             if (!description) return description.error();
             place->machine_ = std::make_unique<model::Machine>(std::move(*description));
         }
-        place->registry_.emplace(
-            object::Registry::Options{.report = tell,
-                                      .kernel = place->machine_ ? &place->machine_->kernel() : nullptr,
-                                      .before_attach = before_attach});
+        sys::Kernel& kernel = place->machine_ ? place->machine_->kernel() : sys::host_kernel();
+        object::Registry::Options options{
+            .report = tell, .kernel = &kernel, .before_attach = before_attach, .serve = {}};
+        if (serve)
+            options.serve = [serve = std::move(serve), &kernel](const object::FdServerOptions& wanted) {
+                return serve(wanted, kernel);
+            };
+        place->registry_.emplace(std::move(options));
         if (auto created = place->registry_->create(arguments.definitions); !created) return created.error();
         return place;
     });

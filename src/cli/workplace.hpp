@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 
@@ -10,11 +11,15 @@
 
 namespace iommufd::inline v0_1::cli {
 
+// What serves the fd-servers among a command's objects, on this kernel.
+using ServeOn = std::function<Result<std::unique_ptr<object::FdServer>>(
+    const object::FdServerOptions& options, sys::Kernel& kernel)>;
+
 // The objects of a command, on the machine's own kernel or on a model of one.
 class Workplace {
 public:
     // Creates what the arguments say. Nothing is left of it on an error.
-    static Result<std::unique_ptr<Workplace>> open(const Arguments& arguments);
+    static Result<std::unique_ptr<Workplace>> open(const Arguments& arguments, ServeOn serve = {});
 
     object::Registry& registry() noexcept { return *registry_; }
     // Null: it is the machine's own kernel.

@@ -78,6 +78,8 @@ struct Hardware {
     bool sys_rawio;
     bool mock;
     KernelVersion kernel;
+    // Where the first region of a VFIO device lies in its file; Linux: 0. A filter of system calls knows by it.
+    std::uint64_t first_region = 0;
     BackingFiles backing_files = {};
     BlockedLog blocked = {};
     PinRegistry pins = {};

@@ -11,6 +11,7 @@ constexpr Kind kKinds[] = {
     {.type = "memory-backend-memfd", .create = create_memfd, .check = check_memory},
     {.type = "memory-backend-file", .create = create_file, .check = check_memory},
     {.type = "memory-backend-ram", .create = create_ram, .check = check_memory},
+    {.type = "fd-server", .create = create_fd_server, .check = check_fd_server},
     {.type = "dma-space", .create = create_space},
     {.type = "dma-mapping", .create = create_mapping, .check = check_mapping},
     {.type = "vfio-pci",

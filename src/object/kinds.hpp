@@ -79,4 +79,7 @@ Result<void> check_vfio_references(const Values& values, const FindDefinition& f
 
 Made create_vhost_vdpa(const Values& values, const Site& site);
 
+Made create_fd_server(const Values& values, const Site& site);
+Result<void> check_fd_server(const Values& values);
+
 }  // namespace iommufd::inline v0_1::object

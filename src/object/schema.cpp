@@ -130,6 +130,27 @@ constexpr PropertyInfo kMappingProperties[] = {
      .doc = "planned (no device yet), mapped, busy, or stuck (unmapping failed)"},
 };
 
+constexpr PropertyInfo kFdServerProperties[] = {
+    {.key = "path",
+     .kind = path,
+     .use = required,
+     .doc = "where its socket listens, for whoever the policy has"},
+    {.key = "iommufd",
+     .kind = reference,
+     .use = required,
+     .doc = "what its clients get: the same one as this process has",
+     .words = kIommufd},
+    {.key = "config",
+     .kind = path,
+     .doc = "the policy, as `iommufd serve` reads it; only a tenant that is trusted gets the iommufd"},
+    {.key = "uid",
+     .kind = number,
+     .doc =
+         "instead of config=: processes of this user get the iommufd, and are trusted with all that is in it",
+     .most = ~std::uint32_t{0} - 1},
+    {.key = "clients", .kind = number, .use = state, .doc = "how many are connected"},
+};
+
 constexpr std::string_view kOneVfioDevice[] = {"host", "sysfsdev", "fd"};
 constexpr PropertyInfo kVfioProperties[] = {
     {.key = "host", .kind = pci_address, .doc = "the device's PCI address"},
@@ -203,6 +224,10 @@ constexpr TypeInfo kTypes[] = {
      .option = Option::object,
      .doc = "maps memory in a space for as long as it exists",
      .properties = kMappingProperties},
+    {.name = "fd-server",
+     .option = Option::object,
+     .doc = "hands the iommufd to other processes through a socket, under a policy",
+     .properties = kFdServerProperties},
     {.name = "vfio-pci",
      .option = Option::device,
      .doc = "a device that is bound to the driver vfio-pci, or another one of VFIO",

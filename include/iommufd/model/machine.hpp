@@ -121,9 +121,13 @@ IOMMUFD_EXPORT Result<Description> parse(std::string_view text);
 // 0, or what of a description makes no sense: for whoever makes one otherwise than by parse(), which calls it.
 IOMMUFD_EXPORT Result<void> check(const Description& description);
 
-// Parts of a text form that others share: "64M", "6.12", "edu".
+// What the IOMMU leaves to devices where nobody says otherwise, as QEMU's does.
+IOMMUFD_EXPORT std::vector<IovaRange> ranges_of(IommuKind kind);
+
+// Parts of a text form that others share: "64M", "6.12", "virtio", "edu".
 IOMMUFD_EXPORT bool read_size(std::string_view text, std::uint64_t& size);
 IOMMUFD_EXPORT bool read_version(std::string_view text, KernelVersion& version);
+IOMMUFD_EXPORT bool read_iommu(std::string_view text, IommuKind& kind);
 IOMMUFD_EXPORT bool read_kind(std::string_view text, DeviceKind& kind);
 IOMMUFD_EXPORT std::string_view text(DeviceKind kind);
 

@@ -5,7 +5,7 @@
 //     iommufd <--iommufd=-- dma-space <--space=-- dma-mapping --memdev=--> memory-backend-*
 //        ^                      ^
 //        |                    space=
-//        '----iommufd=---- vfio-pci, vhost-vdpa
+//        '----iommufd=---- vfio-pci, vhost-vdpa, fd-server
 //
 //     object::Registry registry({.report = report});
 //     registry.create(definitions).value();                // all of them, or none
@@ -39,6 +39,7 @@
 #include "iommufd/core/report.hpp"
 #include "iommufd/error/result.hpp"
 #include "iommufd/object/definition.hpp"
+#include "iommufd/object/fd_server.hpp"
 #include "iommufd/visibility.hpp"
 
 namespace iommufd::inline v0_1 {
@@ -63,7 +64,7 @@ namespace object {
 
 // What an object is to a program.
 using Handle = std::variant<const Backend*, const dma::Memory*, const dma::Space*, const dma::Mapping*,
-                            const vfio::Device*, const vdpa::Device*>;
+                            const vfio::Device*, const vdpa::Device*, const FdServer*>;
 
 struct ObjectInfo {
     Definition definition;
@@ -79,6 +80,8 @@ public:
         // Called with each VFIO device that is bound, before it is attached: for what only its driver knows
         // (set_dma_bits()). It may not call into the registry.
         std::function<void(const vfio::Device&)> before_attach;
+        // Makes what an fd-server stands for; nothing: there can be none (EOPNOTSUPP). It may not call into the registry.
+        ServeFds serve = {};
     };
 
     Registry() noexcept;
