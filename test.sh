@@ -6,19 +6,21 @@
 #   ./test.sh --old-kernel   also on Linux 6.12 and on a kernel without iommufd, which are built first (12 minutes)
 #   ./test.sh --tidy         also clang-tidy over all sources
 #   ./test.sh --long         also the random tests at length: a million steps and calls on the model and on Linux, a minute of stress
+#   ./test.sh --debian-13    also builds the packages on Debian 13, and installs them there
 #   ./test.sh --only REGEX   only tests whose names match
 set -euo pipefail
 cd "$(dirname "$0")"
 
-strict=OFF old_kernel=OFF tidy=OFF long=OFF only=()
+strict=OFF old_kernel=OFF tidy=OFF long=OFF debian_13=OFF only=()
 while [ $# -gt 0 ]; do
     case $1 in
     --strict) strict=ON ;;
     --old-kernel) old_kernel=ON ;;
     --tidy) tidy=ON ;;
     --long) long=ON ;;
+    --debian-13) debian_13=ON ;;
     --only) only=(-R "$2"); shift ;;
-    *) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 64 ;;
+    *) sed -n '2,10s/^# \{0,1\}//p' "$0"; exit 64 ;;
     esac
     shift
 done
@@ -42,7 +44,7 @@ for preset in asan tsan dev; do
     cmake --preset $preset -DIOMMUFD_SANITIZER_TREES=$([ $preset = dev ] && echo ON || echo OFF) \
         -DIOMMUFD_FUZZ=$([ $preset = asan ] && echo ON || echo OFF) \
         -DIOMMUFD_FUZZ_SECONDS=$([ $long = ON ] && echo 600 || echo 15) \
-        -DIOMMUFD_BENCH=ON -DIOMMUFD_OLD_KERNEL=$old_kernel -DIOMMUFD_TIDY=$tidy -DIOMMUFD_LONG=$long >/dev/null
+        -DIOMMUFD_BENCH=ON -DIOMMUFD_OLD_KERNEL=$old_kernel -DIOMMUFD_TIDY=$tidy -DIOMMUFD_LONG=$long -DIOMMUFD_DEBIAN_13=$debian_13 >/dev/null
     cmake --build --preset $preset
 done
 
