@@ -263,8 +263,8 @@ From nothing to memory that an NVMe controller reaches, in milliseconds; QEMU's 
 
 Microseconds until a client of the broker that is alone has what it asked for, from its connect() on: its socket looked at, who it is
 asked of the kernel, the policy, a message in JSON each way, an iommufd opened and its accounting set, a device looked up and opened.
-Beside it a process that sends as many descriptors for one byte, to whoever connects. Each is a process of its own, they take turns, and
-the 99 % are the median of batches of {BATCH}.
+Beside it a process that sends as many descriptors for one byte, to whoever connects. Each is a process of its own, of real-time priority,
+they take turns, and the 99 % are the median of batches of {BATCH}.
 
 {handed_over(on_model)}
 
