@@ -11,6 +11,7 @@
 // prints JSON: microseconds. (Google Benchmark knows no percentiles.)
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -331,6 +332,9 @@ void measure(const std::string& folder, int batches, int clients, std::string de
 int main(int count, char** arguments) {
     using namespace iommufd::bench;
     if (count < 3) fail("BATCHES CLIENTS [DEVICE]");
+    // The machine's other work stays out, where this process may do that.
+    const sched_param priority{.sched_priority = 50};
+    (void)::sched_setscheduler(0, SCHED_FIFO, &priority);
     rlimit limit{};
     (void)::getrlimit(RLIMIT_NOFILE, &limit);
     limit.rlim_cur = limit.rlim_max;

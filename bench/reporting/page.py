@@ -263,8 +263,8 @@ From nothing to memory that an NVMe controller reaches, in milliseconds; QEMU's 
 
 Microseconds until a client of the broker that is alone has what it asked for, from its connect() on: its socket looked at, who it is
 asked of the kernel, the policy, a message in JSON each way, an iommufd opened and its accounting set, a device looked up and opened.
-Beside it a process that sends as many descriptors for one byte, to whoever connects. Each is a process of its own, they take turns, and
-the 99 % are the median of batches of {BATCH}.
+Beside it a process that sends as many descriptors for one byte, to whoever connects. Each is a process of its own, of real-time priority,
+they take turns, and the 99 % are the median of batches of {BATCH}.
 
 {handed_over(on_model)}
 
@@ -314,7 +314,7 @@ memory and add it up takes {dirty["memory"] / 1e6:.1f} ms.
 - Pages of a file: to clear them alone, without mapping them for a device, doesn't take two threads less of one's time either.
 - A hand-over with a device: the exchange itself is as short as that of an iommufd, but the device's IOMMU group and the file that VFIO
   has for it are looked up in sysfs each time (five calls), so that a device that was plugged or bound anew meanwhile isn't taken for
-  another; on the model those calls are emulated.
+  another; on the model those calls are emulated, and in a VM without hardware's help each instruction costs ten times as much.
 - A reader loses to a writer that never pauses little more than to one of another space: they are threads of one core. A kernel's map
   and unmap take tens of microseconds.
 """)

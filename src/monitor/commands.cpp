@@ -29,6 +29,7 @@ constexpr Command kCommands[] = {
     {.name = "qmp_capabilities", .run = negotiate, .parameters = kEnable, .negotiates = true},
     {.name = "query-version", .run = query_version},
     {.name = "query-commands", .run = query_commands},
+    {.name = "query-qmp-schema", .run = query_schema},
     {.name = "query-status", .run = query_status},
     {.name = "quit", .run = quit},
     {.name = "getfd", .run = get_descriptor, .parameters = kFdname},

@@ -52,6 +52,7 @@ Json greeting(const Monitor& monitor);
 Answer negotiate(const Call& call);
 Answer query_version(const Call& call);
 Answer query_commands(const Call& call);
+Answer query_schema(const Call& call);
 Answer query_status(const Call& call);
 Answer quit(const Call& call);
 Answer get_descriptor(const Call& call);

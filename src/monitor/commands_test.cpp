@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //
 // What commands show of objects.
+#include "monitor/commands.hpp"
 #include "error/compose.hpp"
 #include "iommufd/dma/space.hpp"
 #include "monitor/testing.hpp"
@@ -39,6 +40,31 @@ protected:
     std::optional<Client> held_{std::in_place, monitor_};
     Client& client_ = *held_;
 };
+
+TEST_F(CommandsTest, TheSchemaHasEachCommandOnceAndEveryTypeThatItNames) {
+    const std::string schema = ask("query-qmp-schema");
+    const auto count = [&](std::string_view part) {
+        std::size_t found = 0;
+        for (std::size_t at = schema.find(part); at != std::string::npos; at = schema.find(part, at + 1))
+            ++found;
+        return found;
+    };
+    for (const Command& command : commands())
+        EXPECT_EQ(
+            count(compose(R"("meta-type": "command", "ret-type": "any", "name": ")", command.name, "\"")) +
+                count(compose(R"({"name": ")", command.name,
+                              R"(", "ret-type": "any", "meta-type": "command")")),
+            1U)
+            << command.name << " in " << schema;
+    for (const std::string_view key : {R"("arg-type": ")", R"("type": ")", R"("element-type": ")"})
+        for (std::size_t at = schema.find(key); at != std::string::npos; at = schema.find(key, at + 1)) {
+            const std::size_t begin = at + key.size();
+            const std::string name = schema.substr(begin, schema.find('"', begin) - begin);
+            EXPECT_NE(schema.find(compose(R"("name": ")", name, "\"")), std::string::npos) << name;
+        }
+    EXPECT_THAT(schema, HasSubstr("dma-mapping"));
+    EXPECT_THAT(schema, HasSubstr("\"tag\": \"qom-type\""));
+}
 
 TEST_F(CommandsTest, PropertiesAreReadInTheKindThatTheyHave) {
     EXPECT_EQ(get("/objects/ram", "size"), "1048576");
