@@ -3,7 +3,7 @@
 #
 #   ./test.sh                everything but the long ones
 #   ./test.sh --strict       fails on a skipped test that tests/expected-skips doesn't list, and without a VM
-#   ./test.sh --old-kernel   also on Linux 6.12, which is built first (6 minutes)
+#   ./test.sh --old-kernel   also on Linux 6.12 and on a kernel without iommufd, which are built first (12 minutes)
 #   ./test.sh --tidy         also clang-tidy over all sources
 #   ./test.sh --long         also the random tests at length: a million steps and calls on the model and on Linux, a minute of stress
 #   ./test.sh --only REGEX   only tests whose names match
@@ -31,7 +31,7 @@ vm=yes
 vm/qemu || vm=no
 step "the kernel under test"
 [ $vm = yes ] && vm/kernel new >/dev/null || vm=no
-[ $old_kernel = OFF ] || vm/kernel old >/dev/null
+[ $old_kernel = OFF ] || { vm/kernel old && vm/kernel without-iommufd; } >/dev/null
 if [ $vm = no ]; then
     echo "There is no VM, so the tests on a real kernel are skipped." >&2
     [ $strict = OFF ] || { echo "--strict: that is a failure." >&2; exit 1; }

@@ -3,11 +3,13 @@
 // Runs of the dirty pages in a bitmap of 32 MiB (1 TiB of 4 KiB pages), beside what programs do otherwise, and beside reading
 // that much memory. Each is checked against the plain loop before it is timed.
 #include <benchmark/benchmark.h>
+#include <sys/mman.h>
 
 #include <bit>
 #include <cstdio>
 #include <cstdlib>
 #include <map>
+#include <new>
 #include <random>
 #include <utility>
 #include <vector>
@@ -21,7 +23,23 @@ using dma::BitRun;
 using dma::DirtyRuns;
 
 constexpr std::size_t kWords = (32U << 20) / 8;
-using Bitmap = std::vector<std::uint64_t>;
+
+// On huge pages, as whoever has a bitmap of that size keeps it: with small ones the processor stops at each page's end.
+template <class T>
+struct HugePages {
+    using value_type = T;
+
+    static T* allocate(std::size_t count) {
+        const std::size_t bytes = count * sizeof(T);
+        void* const memory = std::aligned_alloc(2U << 20, bytes);
+        if (memory == nullptr) throw std::bad_alloc();
+        (void)::madvise(memory, bytes, MADV_HUGEPAGE);
+        return static_cast<T*>(memory);
+    }
+    static void deallocate(T* memory, std::size_t) noexcept { std::free(memory); }
+    bool operator==(const HugePages&) const = default;
+};
+using Bitmap = std::vector<std::uint64_t, HugePages<std::uint64_t>>;
 
 // How many runs, and a sum over all their ends, so that none can be left out.
 struct Seen {

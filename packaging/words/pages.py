@@ -52,7 +52,8 @@ def command_page(command, commands, reference):
         yield ".SH NOTES\n"
         for paragraph in command.footer.split("\n\n"):
             yield from (".PP\n", *roff.lines(roff.inline(paragraph)))
-    yield from _see_also([("iommufd", 1), ("iommufd", 7), ("iommufd-errors", 7), ("iommufd-objects", 7), ("iommufd-machine", 5)],
+    yield from _see_also([("iommufd", 1), ("iommufd", 7), ("iommufd-errors", 7), ("iommufd-objects", 7), ("iommufd-broker", 5),
+                         ("iommufd-machine", 5)],
                          (name, section))
 
 
@@ -111,5 +112,6 @@ def all_pages(commands, tree):
             ("iommufd", 7, "the iommufd object, its users and address spaces", overview),
             ("iommufd-objects", 7, "types and properties of objects and devices", (docs / "objects.md").read_text()),
             ("iommufd-errors", 7, "what an errno of an operation means, and what to do", (docs / "errors.md").read_text()),
+            ("iommufd-broker", 5, "whom the broker gives what, and its protocol", (docs / "broker.md").read_text()),
             ("iommufd-machine", 5, "descriptions of machines for the model kernel", (docs / "model.md").read_text())):
         yield f"{name}.{section}", roff.finish(document_page(name, section, description, text))

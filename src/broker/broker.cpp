@@ -41,9 +41,10 @@ std::string_view name(Outcome outcome) noexcept {
     return {};
 }
 
-void Broker::State::tell(Outcome outcome, std::string what, const Holder* client, std::string why) const {
+void Broker::State::tell(Outcome outcome, std::string what, Holder* client, std::string why) const {
     if (!options.journal) return;
     std::string who;
+    if (client && client->who.empty()) client->who = client->peer.text();
     if (client)
         who = client->tenant ? compose("'", client->tenant->name, "' (", client->who, ")") : client->who;
     options.journal({outcome, std::move(what), std::move(who), std::move(why)});
@@ -75,8 +76,11 @@ Result<std::vector<Broker::State::Opening>> Broker::State::reserve(
         if (!is_vdpa) device.group = group_of(kernel, name);
         if (auto refusal = shelf.refuses(device, holder)) return *std::move(refusal);
         const bool is_tried_first = !is_vdpa && (!device.facts || device.status != DeviceStatus::free);
-        openings.push_back(
-            {.name = name, .is_vdpa = is_vdpa, .is_tried_first = is_tried_first, .space = space});
+        openings.push_back({.name = name,
+                            .is_vdpa = is_vdpa,
+                            .is_tried_first = is_tried_first,
+                            .known = device.facts,
+                            .space = space});
         device.status = DeviceStatus::opening;
         device.holder = holder;
         return {};
@@ -134,17 +138,19 @@ void Broker::State::get(const Handle& client, Request request, Done done) {
     auto job =
         std::make_shared<Job>(Job{.client = client, .request = std::move(request), .done = std::move(done)});
     if (auto begun = begin(*job); !begun) return refuse(*job, begun.error());
-    if (job->openings.empty()) return finish(*job);
-    options.run(
-        [job, &kernel = kernel] {
-            for (Opening& opening : job->openings) {
-                opening.open(kernel);
-                if (!*opening.file) break;
-            }
-        },
-        [job, weak = weak_from_this()] {
-            if (const auto self = weak.lock()) self->finish(*job);
-        });
+    const auto open_all = [job, &kernel = kernel] {
+        for (Opening& opening : job->openings) {
+            opening.open(kernel);
+            if (!*opening.file) break;
+        }
+    };
+    if (std::ranges::none_of(job->openings, &Opening::takes_long)) {
+        open_all();
+        return finish(*job);
+    }
+    options.run(open_all, [job, weak = weak_from_this()] {
+        if (const auto self = weak.lock()) self->finish(*job);
+    });
 }
 
 Result<void> Broker::State::begin(Job& job) {
@@ -305,6 +311,11 @@ bool Broker::may_send_memory(const std::shared_ptr<Holder>& client) {
 }
 
 void Broker::release(const std::shared_ptr<Holder>& client) { state_->release(client); }
+
+void Broker::part_with_iommufd(const std::shared_ptr<Holder>& client) {
+    client->has_parted = client->has_iommufd();
+    client->iommufd.reset();
+}
 
 void Broker::retry_devices() { state_->retry_devices(); }
 

@@ -80,6 +80,9 @@ public:
     void unmap(const std::shared_ptr<Holder>& client, const UnmapRequest& wanted, Done done);
     // Of a mediated client: memory is unmapped, then devices are detached and reset.
     void release(const std::shared_ptr<Holder>& client);
+    // The iommufd that the client has been given stays with it for good: the broker closes its own, and destroys nothing of it when the
+    // client is released, until when it counts for the quotas.
+    void part_with_iommufd(const std::shared_ptr<Holder>& client);
 
     // Whether it is a client for which the broker maps, so that its descriptors should be taken in.
     bool may_send_memory(const std::shared_ptr<Holder>& client);

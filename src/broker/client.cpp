@@ -165,11 +165,10 @@ Result<Client::Answered> Client::ask(std::string_view message, std::span<const i
         }
         std::string input;
         std::vector<sys::Fd> files;
-        std::size_t expected = sizeof(Header);
-        while (input.size() < expected) {
+        // Nothing follows an answer, so whatever comes is part of it.
+        for (std::optional<std::size_t> whole; !whole || input.size() < *whole;) {
             std::array<char, 4096> buffer;
-            const std::span room = std::span(buffer).first(std::min(buffer.size(), expected - input.size()));
-            sys::Received received = sys::receive_some(sys::host_kernel(), socket_, room, kMostGiven);
+            sys::Received received = sys::receive_some(sys::host_kernel(), socket_, buffer, kMostGiven);
             if (received.bytes == -EAGAIN || received.bytes == -EINTR) {
                 if (auto ready = wait_for(socket_, POLLIN, deadline); !ready) return ready.error();
                 continue;
@@ -181,10 +180,10 @@ Result<Client::Answered> Client::ask(std::string_view message, std::span<const i
                               "raise RLIMIT_NOFILE (`ulimit -n`)");
             for (sys::Fd& file : received.descriptors) files.push_back(std::move(file));
             input.append(buffer.data(), static_cast<std::size_t>(received.bytes));
-            if (input.size() != sizeof(Header) || expected != sizeof(Header)) continue;
+            if (whole || input.size() < sizeof(Header)) continue;
             const auto length = read_header(std::as_bytes(std::span(input).first<sizeof(Header)>()));
             if (!length) return length.error();
-            expected += *length;
+            whole = sizeof(Header) + *length;
         }
         auto answer = read_answer(std::string_view(input).substr(sizeof(Header)));
         if (!answer) return answer.error();

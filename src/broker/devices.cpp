@@ -2,6 +2,7 @@
 #include "broker/devices.hpp"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 
 #include <cerrno>
 
@@ -17,14 +18,31 @@
 #include "vfio/sysfs.hpp"
 
 namespace iommufd::inline v0_1::broker {
+namespace {
+
+// The file that the trial has seen, if it is still the device's. Whether a bind works is what the trial was for.
+std::optional<sys::Fd> open_again(sys::Kernel& kernel, const DeviceFacts& tried) {
+    if (tried.folder.empty()) return std::nullopt;
+    sys::Fd file(kernel, kernel.open(tried.file.path.c_str(), O_RDWR));
+    sys::FileStatus status{};
+    const bool is_it = file && kernel.fstat(file.number(), status) == 0 && S_ISCHR(status.mode) &&
+                       status.device == tried.file.number && kernel.stat(tried.folder.c_str(), status) == 0;
+    if (!is_it) return std::nullopt;
+    return file;
+}
+
+}  // namespace
 
 std::string group_of(sys::Kernel& kernel, const std::string& device) {
     const auto folder = vfio::device_folder(kernel, device);
     return folder ? vfio::group_number(kernel, *folder) : std::string();
 }
 
-Result<sys::Fd> open_vfio(sys::Kernel& kernel, const std::string& device) {
+Result<sys::Fd> open_vfio(sys::Kernel& kernel, const std::string& device,
+                          const std::optional<DeviceFacts>& tried) {
     return guarded(Operation::open, [&]() -> Result<sys::Fd> {
+        if (tried)
+            if (auto file = open_again(kernel, *tried)) return *std::move(file);
         const std::string what = compose("cannot give ", device, " away");
         auto folder = vfio::device_folder(kernel, device);
         if (!folder) return folder.error();
@@ -70,7 +88,12 @@ Result<DeviceFacts> try_device(sys::Kernel& kernel, const std::string& device) {
         if (!cdev) return cdev.error();
         auto bound = std::move(*cdev).bind(*backend);
         if (!bound) return bound.error();
-        const DeviceFacts facts{.resets = bound->info().resets};
+        DeviceFacts facts{.resets = bound->info().resets};
+        if (auto folder = vfio::device_folder(kernel, device); folder && !vfio::is_noiommu(kernel, *folder))
+            if (auto file = vfio::device_file(kernel, *folder)) {
+                facts.folder = compose(*folder, "/vfio-dev/", vfio::base_name(file->path));
+                facts.file = *std::move(file);
+            }
         if (facts.resets) (void)bound->reset();
         if (auto closed = std::move(*bound).destroy(); !closed) return closed.error();
         return facts;

@@ -18,19 +18,18 @@ namespace iommufd::inline v0_1::broker {
 // What a client has. The broker's thread's.
 class Holder {
 public:
-    explicit Holder(Peer its) : peer(std::move(its)), who(peer.text()) {}
+    explicit Holder(Peer its) : peer(std::move(its)) {}
 
     struct Mapping {
         Range range;
         std::uint64_t pinned;  // bytes, at most
     };
 
-    bool has_anything() const noexcept {
-        return iommufd || shared_iommufd || space || !vfio.empty() || !vdpa.empty();
-    }
+    bool has_iommufd() const noexcept { return iommufd || shared_iommufd || has_parted; }
+    bool has_anything() const noexcept { return has_iommufd() || space || !vfio.empty() || !vdpa.empty(); }
 
     Peer peer;
-    std::string who;
+    std::string who = {};            // as the journal has it, from its first line about it on
     const Tenant* tenant = nullptr;  // known when it asks first
 
     std::shared_ptr<core::Context> iommufd;
@@ -44,7 +43,8 @@ public:
     std::vector<Mapping> mappings;
     std::uint64_t pinning = 0;  // bytes, by a call that is under way
 
-    bool is_busy = false;  // a call works on its space
+    bool is_busy = false;     // a call works on its space
+    bool has_parted = false;  // from the broker, with an iommufd for good
     bool is_gone = false;
 };
 

@@ -87,7 +87,7 @@ void Broker::State::take_back_of(const std::shared_ptr<Leaving>& leaving) {
 }
 
 std::string Broker::State::what_it_has(const Holder& client) {
-    Request all{.iommufd = client.iommufd || client.shared_iommufd};
+    Request all{.iommufd = client.has_iommufd()};
     for (const auto& [name, file] : client.vfio) all.devices.push_back(name);
     for (const auto& [name, file] : client.vdpa) all.vdpa.push_back(name);
     if (!client.space) return text(all);

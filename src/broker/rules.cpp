@@ -31,7 +31,7 @@ Result<void> check_mediated(const Holder& client, const Request& request) {
                             "ask for devices");
     if (request.devices.empty())
         return not_together("it names no device", "name those that shall see the memory");
-    if (client.iommufd || client.shared_iommufd || !client.vfio.empty())
+    if (client.has_iommufd() || !client.vfio.empty())
         return not_together("it has an iommufd, or devices, of its own", "connect a second time");
     for (const std::string& device : request.devices)
         if (is_shared(tenant, device) && !client.attached.contains(device) &&
@@ -111,9 +111,9 @@ Result<void> check_quotas(const Holders& clients, const Holder& client, const Re
         if (each->tenant != &tenant) continue;
         active += each.get() != &client && each->has_anything() ? 1 : 0;
         devices += each->vfio.size() + each->vdpa.size() + each->attached.size();
-        contexts += each->iommufd || each->shared_iommufd || (each->space && !each->shares_space) ? 1 : 0;
+        contexts += each->has_iommufd() || (each->space && !each->shares_space) ? 1 : 0;
     }
-    const bool has_context = client.iommufd || client.shared_iommufd || client.space;
+    const bool has_context = client.has_iommufd() || client.space;
     const bool wants_context =
         request.iommufd || (request.mediated && !is_shared(tenant, request.devices.front()));
     for (const std::string& device : request.devices)

@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 #include "broker/server.hpp"
 
-#include <fcntl.h>
-#include <sys/socket.h>
-
 #include <array>
 #include <asio/executor_work_guard.hpp>
 #include <asio/io_context.hpp>
@@ -13,9 +10,12 @@
 #include <asio/thread_pool.hpp>
 #include <cerrno>
 #include <new>
+#include <optional>
 #include <unordered_set>
 
+#include "broker/acceptor.hpp"
 #include "broker/closer.hpp"
+#include "broker/kubevirt.hpp"
 #include "sys/socket_message.hpp"
 
 namespace iommufd::inline v0_1::broker {
@@ -50,16 +50,11 @@ struct Server::State : std::enable_shared_from_this<Server::State> {
         : loop(its_loop),
           pool(its_pool),
           options(its_options),
-          listening(std::move(its_listening)),
-          acceptor(its_loop),
-          pause(its_loop),
           retry(its_loop),
-          broker(with_run(std::move(its_broker))) {
-        const int flags = ::fcntl(listening.number(), F_GETFL);
-        (void)::fcntl(listening.number(), F_SETFL, flags | O_NONBLOCK);
-        acceptor.assign(listening.number());
+          broker(with_run(std::move(its_broker))),
+          acceptor(its_loop, std::move(its_listening), [this](sys::Fd socket) { admit(std::move(socket)); }) {
+        acceptor.start();
     }
-    ~State() { (void)acceptor.release(); }
 
     // Work is done by the pool; what follows it by the loop, which has something to do until then.
     Broker::Options with_run(Broker::Options its) {
@@ -73,26 +68,6 @@ struct Server::State : std::enable_shared_from_this<Server::State> {
         return its;
     }
 
-    void wait_for_clients() {
-        acceptor.async_wait(descriptor_base::wait_read,
-                            [weak = weak_from_this()](const asio::error_code& error) {
-                                if (const auto self = weak.lock(); self && !error) self->accept();
-                            });
-    }
-
-    void accept() {
-        const int fd = ::accept4(listening.number(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
-        const bool is_exhausted = fd < 0 && errno != EAGAIN && errno != ECONNABORTED && errno != EINTR;
-        if (fd >= 0) admit({sys::host_kernel(), fd});
-        if (!is_exhausted) return wait_for_clients();
-        // No descriptors, no memory: whoever waits there waits until there are.
-        constexpr std::chrono::milliseconds kPause{100};
-        pause.expires_after(kPause);
-        pause.async_wait([weak = weak_from_this()](const asio::error_code& error) {
-            if (const auto self = weak.lock(); self && !error) self->wait_for_clients();
-        });
-    }
-
     void admit(sys::Fd socket) try {
         if (connections.size() >= options.most_clients) return;
         auto peer = Peer::of(socket.number());
@@ -104,8 +79,8 @@ struct Server::State : std::enable_shared_from_this<Server::State> {
         (void)socket.release();
         connections.insert(connection);
         connection->client = broker.admit(*std::move(peer));
-        be_patient(connection);
-        wait_to_read(connection);
+        // Most have asked by now.
+        read(connection);
     } catch (const std::bad_alloc&) {
         // It is hung up on.
     }
@@ -136,6 +111,9 @@ struct Server::State : std::enable_shared_from_this<Server::State> {
             });
     }
     void wait_to_read(const Handle& connection) {
+        // It may do nothing for long while it is served, or has something and asks for no more.
+        const bool owes_words = !Broker::has_anything(*connection->client) || !connection->input.empty();
+        if (owes_words && !connection->is_served && connection->output.empty()) be_patient(connection);
         if (!std::exchange(connection->is_reading, true))
             wait<&State::read>(connection, descriptor_base::wait_read);
     }
@@ -166,7 +144,6 @@ struct Server::State : std::enable_shared_from_this<Server::State> {
     // Its next message, if that is whole.
     void serve(const Handle& connection) try {
         std::string& input = connection->input;
-        if (!input.empty()) be_patient(connection);
         if (input.size() < sizeof(Header)) return wait_to_read(connection);
         const auto length = read_header(std::as_bytes(std::span(input).first<sizeof(Header)>()));
         if (!length) return end(connection, length.error());
@@ -205,12 +182,14 @@ struct Server::State : std::enable_shared_from_this<Server::State> {
     }
 
     void send(const Handle& connection) {
-        be_patient(connection);
         while (!connection->output.empty()) {
             const ssize_t sent = sys::send_some(connection->socket.native_handle(), connection->output,
                                                 connection->descriptors);
             if (sent == -EINTR) continue;
-            if (sent == -EAGAIN) return wait<&State::send>(connection, descriptor_base::wait_write);
+            if (sent == -EAGAIN) {
+                be_patient(connection);
+                return wait<&State::send>(connection, descriptor_base::wait_write);
+            }
             if (sent < 0) return drop(connection);
             connection->descriptors.clear();
             connection->output.erase(0, static_cast<std::size_t>(sent));
@@ -253,22 +232,25 @@ struct Server::State : std::enable_shared_from_this<Server::State> {
     asio::io_context& loop;
     asio::thread_pool& pool;
     ServerOptions options;
-    sys::Fd listening;
-    stream_descriptor acceptor;
-    asio::steady_timer pause;
     asio::steady_timer retry;
     bool watches = false;
     Closer closer;
     std::unordered_set<Handle> connections;
     Broker broker;
+    Acceptor acceptor;
+    std::optional<KubevirtSocket> kubevirt;
 };
 
 Server::Server(asio::io_context& loop, asio::thread_pool& pool, sys::Fd listening, Broker::Options broker,
                ServerOptions options)
-    : state_(std::make_shared<State>(loop, pool, std::move(listening), std::move(broker), options)) {
-    state_->wait_for_clients();
-}
+    : state_(std::make_shared<State>(loop, pool, std::move(listening), std::move(broker), options)) {}
 Server::~Server() = default;
+
+void Server::serve_kubevirt(sys::Fd listening) {
+    const ServerOptions& options = state_->options;
+    state_->kubevirt.emplace(state_->loop, std::move(listening), state_->broker, options.most_clients,
+                             options.patience);
+}
 
 std::size_t Server::clients() const noexcept { return state_->connections.size(); }
 

@@ -23,17 +23,20 @@ struct Broker::State : std::enable_shared_from_this<Broker::State> {
         std::string name;
         bool is_vdpa;
         bool is_tried_first;
+        std::optional<DeviceFacts> known = {};
         std::optional<Result<DeviceFacts>> facts = {};
         std::optional<Result<sys::Fd>> file = {};
         std::shared_ptr<MediatedSpace> space = {};  // to which it is attached then
         int attached = -1;                          // its descriptor there
 
+        // To open a VFIO device is to look it up: it is made ready, and reset, when it is bound. A vDPA device is reset.
+        bool takes_long() const noexcept { return is_vdpa || is_tried_first || space; }
         void open(sys::Kernel& on) {
             if (is_tried_first) facts = try_device(on, name);
             if (facts && !*facts)
                 file = facts->error();
             else
-                file = is_vdpa ? open_vdpa(on, name) : open_vfio(on, name);
+                file = is_vdpa ? open_vdpa(on, name) : open_vfio(on, name, facts ? **facts : known);
             if (!space || !*file) return;
             auto descriptor = space->attach(name, **std::move(file));
             if (descriptor)
@@ -79,7 +82,7 @@ struct Broker::State : std::enable_shared_from_this<Broker::State> {
             };
     }
 
-    void tell(Outcome outcome, std::string what, const Holder* client, std::string why = {}) const;
+    void tell(Outcome outcome, std::string what, Holder* client, std::string why = {}) const;
     // What the policy and the books say, before anything is done.
     Result<void> check(Holder& client, const Request& request);
     Result<void> know(Holder& client) const;

@@ -46,7 +46,7 @@ Result<std::unique_ptr<object::FdServer>> FdServers::serve(const object::FdServe
         return Error::refused(EINVAL, compose("cannot serve at ", options.path),
                               "its policy has a mediated tenant, whose memory would count as this instance's",
                               "let `iommufd serve` serve that one");
-    auto socket = monitor::ListeningSocket::at(options.path, config->mode);
+    auto socket = monitor::ListeningSocket::at(options.path, config->socket.mode);
     if (!socket) return socket.error();
     const int mine = ::fcntl(socket->fd(), F_DUPFD_CLOEXEC, 0);
     if (mine < 0) return Error(Operation::dup, errno, compose("cannot listen at ", options.path));

@@ -22,7 +22,6 @@ using Json = nlohmann::json;
 using model::Description;
 using model::DeviceDescription;
 using model::DeviceKind;
-using model::IommuKind;
 using model::IovaRange;
 
 constexpr std::size_t kMostRanges = 64;
@@ -147,13 +146,10 @@ private:
         std::string kind;
         text("iommu.kind", value, kind);
         if (wrong_) return;
-        if (kind == "virtio") {
-            machine_.iommu = IommuKind::virtio;
-            // 39 bits, as QEMU's.
-            if (!names_ranges_) machine_.iova_ranges = {{0, 0xfedfffff}, {0xfef00000, 0x7fffffffff}};
-        } else if (kind != "intel") {
+        if (!model::read_iommu(kind, machine_.iommu))
             fail("iommu.kind", compose("is '", printable(kind), "': there are intel and virtio"));
-        }
+        else if (!names_ranges_)
+            machine_.iova_ranges = model::ranges_of(machine_.iommu);
     }
     void page_sizes(const Json& value) {
         machine_.page_sizes = 0;

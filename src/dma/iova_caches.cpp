@@ -3,10 +3,10 @@
 
 #include <algorithm>
 #include <bit>
-#include <chrono>
 #include <new>
-#include <thread>
 #include <utility>
+
+#include "sys/membarrier.hpp"
 
 namespace iommufd::inline v0_1::dma {
 namespace {
@@ -18,12 +18,8 @@ bool is_allowed(const Limits& limits, Range range) noexcept {
 }  // namespace
 
 // Sleeps, since the holder may be a thread that this one keeps from running.
-void SlotMutex::wait() noexcept {
-    for (int tries = 0; held_.exchange(true, std::memory_order_acquire); ++tries)
-        if (tries > 100) std::this_thread::sleep_for(std::chrono::microseconds(20));
-}
-
-IovaCaches::IovaCaches(std::uint64_t page) noexcept : page_(page) {}
+IovaCaches::IovaCaches(std::uint64_t page) noexcept
+    : page_(page), has_membarrier_(sys::register_membarrier()) {}
 
 // One by one: a long chain would end in deep recursion.
 IovaCaches::~IovaCaches() {
@@ -60,7 +56,7 @@ bool IovaCaches::free(IovaCacheSlot& slot, Range range) noexcept {
 }
 
 IovaCacheSlot* IovaCaches::make() {
-    slots_.push_back(std::make_unique<IovaCacheSlot>());
+    slots_.push_back(std::make_unique<IovaCacheSlot>(has_membarrier_));
     return slots_.back().get();
 }
 

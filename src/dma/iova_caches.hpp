@@ -10,12 +10,12 @@
 // Threads: any; what asks for it needs the Space's mutex.
 #pragma once
 
-#include <atomic>
 #include <memory>
 #include <optional>
 #include <span>
 #include <vector>
 
+#include "dma/slot_mutex.hpp"
 #include "iommufd/dma/sink.hpp"
 #include "sys/mutex.hpp"
 
@@ -24,41 +24,13 @@ namespace iommufd::inline v0_1::dma {
 constexpr unsigned kIovaCacheSizes = 6;  // 1 to 32 pages
 constexpr unsigned kIovaBundle = 64;     // ranges that go to or from the depot together
 
-// Held for some instructions, by its cache's thread nearly always: an exchange and a store.
-class IOMMUFD_THREAD_ANNOTATION(capability("mutex")) SlotMutex {
-public:
-    void lock() noexcept IOMMUFD_THREAD_ANNOTATION(acquire_capability()) {
-        if (held_.exchange(true, std::memory_order_acquire)) wait();
-    }
-    void unlock() noexcept IOMMUFD_THREAD_ANNOTATION(release_capability()) {
-        held_.store(false, std::memory_order_release);
-    }
-
-private:
-    void wait() noexcept;
-    std::atomic<bool> held_ = false;
-};
-
-class IOMMUFD_THREAD_ANNOTATION(scoped_lockable) SlotLock {
-public:
-    explicit SlotLock(SlotMutex& mutex) noexcept IOMMUFD_THREAD_ANNOTATION(acquire_capability(mutex))
-        : mutex_(mutex) {
-        mutex_.lock();
-    }
-    ~SlotLock() IOMMUFD_THREAD_ANNOTATION(release_capability()) { mutex_.unlock(); }
-    SlotLock(const SlotLock&) = delete;
-    SlotLock& operator=(const SlotLock&) = delete;
-
-private:
-    SlotMutex& mutex_;
-};
-
-// What one IovaCache has.
 struct alignas(64) IovaCacheSlot {
     struct Stack {
         unsigned count = 0;
         Iova iovas[2 * kIovaBundle];
     };
+
+    explicit IovaCacheSlot(bool has_membarrier) noexcept : mutex(has_membarrier) {}
 
     SlotMutex mutex;
     // What a range must lie in to be kept here; null: it goes to the Space, which says.
@@ -121,7 +93,7 @@ private:
     template <class GiveBack>
     std::size_t empty(IovaCacheSlot& slot, GiveBack&& give_back) noexcept {
         std::size_t count = 0;
-        const SlotLock lock(slot.mutex);
+        const SlotClaim claim(slot.mutex);
         slot.limits = nullptr;
         for (unsigned size = 0; size < kIovaCacheSizes; ++size)
             for (auto& stack = slot.stacks[size]; stack.count > 0; --stack.count, ++count)
@@ -134,6 +106,7 @@ private:
     static std::unique_ptr<Bundle> pop(Shelf& shelf) noexcept;
 
     const std::uint64_t page_;
+    const bool has_membarrier_;
     std::vector<std::unique_ptr<IovaCacheSlot>> slots_;
     sys::Mutex mutex_;
     Shelf shelves_[kIovaCacheSizes] IOMMUFD_GUARDED_BY(mutex_);

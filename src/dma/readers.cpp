@@ -1,16 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 #include "dma/readers.hpp"
 
-#include <linux/membarrier.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <thread>
 
 #include "error/compose.hpp"
 #include "error/guarded.hpp"
+#include "sys/membarrier.hpp"
 
 namespace iommufd::inline v0_1::dma {
 namespace {
@@ -29,25 +26,13 @@ void relax() noexcept {
 #endif
 }
 
-int membarrier(int command) noexcept { return static_cast<int>(::syscall(SYS_membarrier, command, 0, 0)); }
-
-// ThreadSanitizer doesn't know of membarrier.
-#if defined(__SANITIZE_THREAD__)
-constexpr bool kMayUseMembarrier = false;
-#elif defined(__has_feature)
-constexpr bool kMayUseMembarrier = !__has_feature(thread_sanitizer);
-#else
-constexpr bool kMayUseMembarrier = true;
-#endif
-
 std::uint64_t address_of(const Interval& interval) noexcept {
     return reinterpret_cast<std::uintptr_t>(interval.address());
 }
 
 }  // namespace
 
-Readers::Readers()
-    : has_membarrier_(kMayUseMembarrier && membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) == 0) {}
+Readers::Readers() : has_membarrier_(sys::register_membarrier()) {}
 
 Readers::~Readers() {
     while (retired_) retired_ = std::move(retired_->next);  // one by one: a long chain would recurse
@@ -213,7 +198,7 @@ void Readers::note_passed(std::uint64_t epoch) noexcept {
 
 // After it, each reader is seen in its slot, or sees what was retired before.
 void Readers::fence(std::uint64_t epoch) noexcept {
-    if (has_membarrier_) (void)membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED);
+    if (has_membarrier_) sys::membarrier();
     const sys::Lock lock(mutex_);
     fenced_ = std::max(fenced_, epoch);
 }

@@ -70,7 +70,7 @@ int BackingFile::populate(std::uint64_t offset, std::uint64_t length) {
     if (system.f_type != TMPFS_MAGIC && system.f_type != HUGETLBFS_MAGIC) return -EINVAL;
     const auto size = static_cast<std::uint64_t>(found.st_size);
     if (!S_ISREG(found.st_mode) || offset >= size || length > size - offset) return -EINVAL;
-    user::Address memory = 0;
+    physical::Address memory = 0;
     bool writable = false;
     {
         const sys::Lock lock(mutex_);
@@ -79,24 +79,23 @@ int BackingFile::populate(std::uint64_t offset, std::uint64_t length) {
         memory = user::address(view_->memory) + offset;
         writable = view_->writable;
     }
-    return user::populate(memory, length, writable) < 0 ? -ENOMEM : 0;
+    return physical::populate(memory, length, writable) < 0 ? -ENOMEM : 0;
 }
 
-user::Address BackingFile::address(std::uint64_t offset) const {
+physical::Address BackingFile::address(std::uint64_t offset) const {
     const sys::Lock lock(mutex_);
     return user::address(view_->memory) + offset;
 }
 
 int BackingFiles::get(int fd, bool pinnable, std::shared_ptr<BackingFile>& file) {
-    struct stat found{};
-    if (::fstat(fd, &found) < 0) return -EBADF;
-    const Identity identity{.container = found.st_dev, .inode = found.st_ino};
+    FileIdentity identity{};
+    if (!caller().identify(fd, identity)) return -EBADF;
     const sys::Lock lock(mutex_);
     std::erase_if(files_, [](const auto& entry) { return entry.second.expired(); });
     file = files_[identity].lock();
     if (file) return 0;
-    const int own = ::fcntl(fd, F_DUPFD_CLOEXEC, 0);
-    if (own < 0) return errno == EBADF ? -EBADF : -EMFILE;
+    const int own = caller().take(fd);
+    if (own < 0) return own;
     try {
         file = std::make_shared<BackingFile>(own, pinnable);
     } catch (const std::bad_alloc&) {

@@ -5,10 +5,11 @@
 
 #include <sys/types.h>
 
-#include <compare>
 #include <map>
 #include <memory>
 
+#include "model/caller.hpp"
+#include "model/physical.hpp"
 #include "model/user.hpp"
 #include "sys/mutex.hpp"
 
@@ -27,7 +28,7 @@ public:
     int populate(std::uint64_t offset, std::uint64_t length) IOMMUFD_EXCLUDES(mutex_);
     std::uint64_t page_size() const noexcept { return page_size_; }
     // Where this process has what was populated; good until the file goes.
-    user::Address address(std::uint64_t offset) const IOMMUFD_EXCLUDES(mutex_);
+    physical::Address address(std::uint64_t offset) const IOMMUFD_EXCLUDES(mutex_);
 
 private:
     struct View;
@@ -45,18 +46,12 @@ private:
 // The files that are held, by inode.
 class BackingFiles {
 public:
-    // A file for the descriptor, or -EBADF, -EMFILE.
+    // A file for the caller's descriptor, or -EBADF, -EMFILE.
     int get(int fd, bool pinnable, std::shared_ptr<BackingFile>& file) IOMMUFD_EXCLUDES(mutex_);
 
 private:
-    struct Identity {
-        dev_t container;
-        ino_t inode;
-        auto operator<=>(const Identity&) const = default;
-    };
-
     sys::Mutex mutex_;
-    std::map<Identity, std::weak_ptr<BackingFile>> files_ IOMMUFD_GUARDED_BY(mutex_);
+    std::map<FileIdentity, std::weak_ptr<BackingFile>> files_ IOMMUFD_GUARDED_BY(mutex_);
 };
 
 }  // namespace iommufd::inline v0_1::model

@@ -119,11 +119,8 @@ bool set(Description& description, std::string_view key, std::string_view value)
         description.memlock = size;
         return true;
     }
-    if (value != "intel" && value != "virtio") return false;
-    if (value == "virtio") {
-        description.iommu = IommuKind::virtio;
-        description.iova_ranges = {{0, 0xfedfffff}, {0xfef00000, 0x7fffffffff}};  // 39 bits, as QEMU's
-    }
+    if (!read_iommu(value, description.iommu)) return false;
+    description.iova_ranges = ranges_of(description.iommu);
     return true;
 }
 
@@ -174,6 +171,21 @@ bool read_version(std::string_view text, KernelVersion& version) {
 }
 
 std::string_view text(DeviceKind kind) { return facts_of(kind).name; }
+
+bool read_iommu(std::string_view text, IommuKind& kind) {
+    if (text == "intel")
+        kind = IommuKind::intel;
+    else if (text == "virtio")
+        kind = IommuKind::virtio;
+    else
+        return false;
+    return true;
+}
+
+std::vector<IovaRange> ranges_of(IommuKind kind) {
+    if (kind == IommuKind::virtio) return {{0, 0xfedfffff}, {0xfef00000, 0x7fffffffff}};  // 39 bits
+    return Description().iova_ranges;
+}
 
 bool read_kind(std::string_view text, DeviceKind& kind) {
     const auto* const found = std::ranges::find(kKinds, text, &KindFacts::name);

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "model/file.hpp"
+#include "model/physical.hpp"
 #include "model/user.hpp"
 #include "sys/mutex.hpp"
 
@@ -28,7 +29,7 @@ public:
     DmaBuffer& operator=(const DmaBuffer&) = delete;
 
     std::uint64_t size() const noexcept { return size_; }
-    user::Address address() const noexcept { return user::address(memory_); }
+    physical::Address address() const noexcept { return user::address(memory_); }
 
     bool revoked() const IOMMUFD_EXCLUDES(mutex_) {
         const sys::Lock lock(mutex_);

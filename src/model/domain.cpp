@@ -29,7 +29,7 @@ Domain::Domain(const Geometry& geometry, bool tracks_dirty)
 
 Domain::~Domain() = default;
 
-int Domain::map(std::uint64_t iova, std::uint64_t length, user::Address memory, unsigned permissions,
+int Domain::map(std::uint64_t iova, std::uint64_t length, physical::Address memory, unsigned permissions,
                 std::uint64_t largest_leaf) {
     const sys::Lock lock(mutex_);
     try {
@@ -41,7 +41,7 @@ int Domain::map(std::uint64_t iova, std::uint64_t length, user::Address memory, 
     }
 }
 
-unsigned Domain::best_leaf(std::uint64_t iova, std::uint64_t last, user::Address memory,
+unsigned Domain::best_leaf(std::uint64_t iova, std::uint64_t last, physical::Address memory,
                            std::uint64_t largest) const noexcept {
     const std::uint64_t limit = std::min(std::bit_floor(last - iova + 1), largest);
     const int most = std::countr_zero(iova | memory | limit);
@@ -59,7 +59,7 @@ Domain::Table& Domain::table_at(std::uint64_t iova, int level) {
     return *table;
 }
 
-void Domain::map_leaves(std::uint64_t iova, std::uint64_t last, user::Address memory, std::uint64_t flags,
+void Domain::map_leaves(std::uint64_t iova, std::uint64_t last, physical::Address memory, std::uint64_t flags,
                         std::uint64_t largest) {
     Table* table = nullptr;
     int table_level = -1;
@@ -143,7 +143,7 @@ void Domain::read(std::uint64_t iova, std::span<std::byte> to, const OnBlocked& 
     const sys::Lock lock(mutex_);
     while (!to.empty()) {
         const Run here = run(iova, to.size(), kReadBit);
-        if (!here.reachable || user::copy_from(to.data(), here.memory, here.length) < 0) {
+        if (!here.reachable || physical::read(to.data(), here.memory, here.length) < 0) {
             std::memset(to.data(), 0, here.length);
             blocked(iova, here.length);
         }
@@ -157,14 +157,14 @@ void Domain::write(std::uint64_t iova, std::span<const std::byte> from, const On
     while (!from.empty()) {
         const Run here = run(iova, from.size(), kWriteBit);
         if (here.reachable && tracks_dirty_) mark_dirty(iova, here.length);
-        if (!here.reachable || user::copy_to(here.memory, from.data(), here.length) < 0)
+        if (!here.reachable || physical::write(here.memory, from.data(), here.length) < 0)
             blocked(iova, here.length);
         iova += here.length;
         from = from.subspan(here.length);
     }
 }
 
-std::optional<user::Address> Domain::translate(std::uint64_t iova) const {
+std::optional<physical::Address> Domain::translate(std::uint64_t iova) const {
     const sys::Lock lock(mutex_);
     int level = 0;
     const std::uint64_t* const entry = leaf_of(iova, level);

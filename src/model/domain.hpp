@@ -16,6 +16,7 @@
 #include <optional>
 #include <span>
 
+#include "model/physical.hpp"
 #include "model/user.hpp"
 #include "sys/mutex.hpp"
 
@@ -55,7 +56,7 @@ public:
     bool tracks_dirty() const noexcept { return tracks_dirty_; }
 
     // Pages that aren't mapped yet, to memory that stays until they are unmapped: 0 or -ENOMEM.
-    int map(std::uint64_t iova, std::uint64_t length, user::Address memory, unsigned permissions,
+    int map(std::uint64_t iova, std::uint64_t length, physical::Address memory, unsigned permissions,
             std::uint64_t largest_leaf) IOMMUFD_EXCLUDES(mutex_);
     // A whole range that was mapped.
     void unmap(std::uint64_t iova, std::uint64_t length) noexcept IOMMUFD_EXCLUDES(mutex_);
@@ -67,7 +68,7 @@ public:
     void write(std::uint64_t iova, std::span<const std::byte> from, const OnBlocked& blocked)
         IOMMUFD_EXCLUDES(mutex_);
     // Where an IOVA leads, whatever the permissions are.
-    std::optional<user::Address> translate(std::uint64_t iova) const IOMMUFD_EXCLUDES(mutex_);
+    std::optional<physical::Address> translate(std::uint64_t iova) const IOMMUFD_EXCLUDES(mutex_);
 
     // domain_dirty.cpp: works on any domain, whether it was asked for or not.
     bool tracking() const IOMMUFD_EXCLUDES(mutex_);
@@ -80,7 +81,7 @@ public:
 private:
     struct Table;
     struct Run {  // contiguous on both sides
-        user::Address memory;
+        physical::Address memory;
         std::uint64_t length;
         bool reachable;
     };
@@ -90,10 +91,10 @@ private:
     std::uint64_t last_of_entry(std::uint64_t iova, int level) const noexcept;
     std::uint64_t& entry_of(Table& table, std::uint64_t iova, int level) const noexcept;
 
-    unsigned best_leaf(std::uint64_t iova, std::uint64_t last, user::Address memory,
+    unsigned best_leaf(std::uint64_t iova, std::uint64_t last, physical::Address memory,
                        std::uint64_t largest) const noexcept;
     Table& table_at(std::uint64_t iova, int level) IOMMUFD_REQUIRES(mutex_);
-    void map_leaves(std::uint64_t iova, std::uint64_t last, user::Address memory, std::uint64_t flags,
+    void map_leaves(std::uint64_t iova, std::uint64_t last, physical::Address memory, std::uint64_t flags,
                     std::uint64_t largest) IOMMUFD_REQUIRES(mutex_);
     void unmap_level(Table& table, int level, std::uint64_t iova, std::uint64_t last) const noexcept;
     void dirty_level(Table& table, int level, std::uint64_t iova, std::uint64_t last, bool clear,

@@ -26,9 +26,9 @@ int Context::fault_queue_alloc(uapi::FaultQueueAlloc& command, const Call& call)
     FaultQueue& queue = objects_.add(std::make_unique<FaultQueue>(std::move(ready)));
     ++queue.users;
     file->serve(queue);
-    const int fd = end.release();
-    int rc = files_.adopt(fd, file);
-    if (rc == 0) {
+    const int fd = files_.adopt(end.release(), file);
+    int rc = fd;
+    if (fd >= 0) {
         command.out_fault_id = queue.id;
         command.out_fault_fd = static_cast<std::uint32_t>(fd);
         rc = call.reply(command);
@@ -58,9 +58,9 @@ int Context::veventq_alloc(uapi::VeventqAlloc& command, const Call& call) {
         std::make_unique<VeventQueue>(std::move(ready), *viommu, command.type, command.veventq_depth));
     ++queue.users;
     file->serve(queue);
-    const int fd = end.release();
-    int rc = files_.adopt(fd, file);
-    if (rc == 0) {
+    const int fd = files_.adopt(end.release(), file);
+    int rc = fd;
+    if (fd >= 0) {
         command.out_veventq_id = queue.id;
         command.out_veventq_fd = static_cast<std::uint32_t>(fd);
         rc = call.reply(command);

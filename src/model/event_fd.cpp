@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 #include "model/event_fd.hpp"
 
-#include <fcntl.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/uio.h>
@@ -12,6 +11,8 @@
 #include <string>
 #include <string_view>
 
+#include "model/caller.hpp"
+
 namespace iommufd::inline v0_1::model {
 
 EventFd::~EventFd() {
@@ -21,7 +22,7 @@ EventFd::~EventFd() {
 EventFd EventFd::make() noexcept { return EventFd(::eventfd(0, EFD_CLOEXEC)); }
 
 int EventFd::take(int fd, EventFd& taken) {
-    EventFd own(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
+    EventFd own(caller().take(fd));
     if (!own) return -EBADF;
     char target[64];
     const std::string link = "/proc/self/fd/" + std::to_string(own.number_);

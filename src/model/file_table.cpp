@@ -11,36 +11,46 @@
 
 namespace iommufd::inline v0_1::model {
 
-bool FileTable::identify(int fd, Identity& identity) {
-    struct stat found{};
-    if (::fstat(fd, &found) < 0) return false;
-    identity = {.container = found.st_dev, .inode = found.st_ino};
-    return true;
-}
-
 int FileTable::install(std::shared_ptr<File> file, const char* name, dev_t device) {
     const int fd = ::memfd_create(name, MFD_CLOEXEC);
-    if (fd < 0) return -errno;
-    const int rc = adopt(fd, std::move(file), device);
-    return rc < 0 ? rc : fd;
+    return fd < 0 ? -errno : adopt(fd, std::move(file), device);
 }
 
 int FileTable::adopt(int fd, std::shared_ptr<File> file, dev_t device) {
-    Identity identity{};
-    (void)identify(fd, identity);
-    const sys::Lock lock(mutex_);
+    struct stat found{};
+    (void)::fstat(fd, &found);
+    const FileIdentity identity{.container = found.st_dev, .inode = found.st_ino};
     try {
+        const sys::Lock lock(mutex_);
         open_.emplace(identity, Open{.file = std::move(file), .device = device, .numbers = {fd}});
     } catch (const std::bad_alloc&) {
         (void)::close(fd);
         return -ENOMEM;
     }
-    return 0;
+    const int given = caller().give(fd);
+    if (given < 0) forget(identity);
+    return given;
+}
+
+FileTable::Found FileTable::find(const FileIdentity& identity) const {
+    const sys::Lock lock(mutex_);
+    const auto found = open_.find(identity);
+    if (found == open_.end()) return {};
+    return {.file = found->second.file, .device = found->second.device};
+}
+
+void FileTable::forget(const FileIdentity& identity) {
+    std::shared_ptr<File> last;  // destroyed without the mutex
+    const sys::Lock lock(mutex_);
+    const auto found = open_.find(identity);
+    if (found == open_.end()) return;
+    last = std::move(found->second.file);
+    open_.erase(found);
 }
 
 FileTable::Found FileTable::find(int fd) {
-    Identity identity{};
-    if (!identify(fd, identity)) return {};
+    FileIdentity identity{};
+    if (!caller().identify(fd, identity)) return {};
     const sys::Lock lock(mutex_);
     const auto found = open_.find(identity);
     if (found == open_.end()) return {};
@@ -49,8 +59,8 @@ FileTable::Found FileTable::find(int fd) {
 }
 
 bool FileTable::is_open(int fd) {
-    Identity identity{};
-    return identify(fd, identity);
+    FileIdentity identity{};
+    return caller().identify(fd, identity);
 }
 
 int FileTable::dup(int fd) {
@@ -66,8 +76,8 @@ int FileTable::dup(int fd) {
 }
 
 int FileTable::close(int fd) {
-    Identity identity{};
-    if (!identify(fd, identity)) return -EBADF;
+    FileIdentity identity{};
+    if (!caller().identify(fd, identity)) return -EBADF;
     std::shared_ptr<File> last;  // destroyed without the mutex
     {
         const sys::Lock lock(mutex_);
@@ -79,7 +89,7 @@ int FileTable::close(int fd) {
             }
         }
     }
-    return ::close(fd) < 0 ? -errno : 0;
+    return caller().close(fd);
 }
 
 std::size_t FileTable::open_descriptors() const {

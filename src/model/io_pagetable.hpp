@@ -107,7 +107,7 @@ public:
     int pin(std::uint64_t iova, std::uint64_t length, bool write, bool lock);
     void unpin(std::uint64_t iova, std::uint64_t length, bool lock);
     // Where a range is that is pinned: the address of each page.
-    std::vector<user::Address> addresses(std::uint64_t iova, std::uint64_t length) const;
+    std::vector<physical::Address> addresses(std::uint64_t iova, std::uint64_t length) const;
     struct Transfer {
         std::uint64_t iova;
         std::span<std::byte> data;

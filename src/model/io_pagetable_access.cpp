@@ -13,9 +13,9 @@ namespace {
 unsigned permission_for(bool write) { return write ? kWritable : kReadable; }
 
 // As far as copy_to_user() comes, so does this: what lies before the page that is missing is moved.
-int copy_as_the_program(user::Address address, const IoPagetable::Transfer& transfer) {
-    return transfer.write ? user::copy_to(address, transfer.data.data(), transfer.data.size())
-                          : user::copy_from(transfer.data.data(), address, transfer.data.size());
+int copy_as_the_program(physical::Address address, const IoPagetable::Transfer& transfer) {
+    return transfer.write ? physical::write(address, transfer.data.data(), transfer.data.size())
+                          : physical::read(transfer.data.data(), address, transfer.data.size());
 }
 
 int transfer_piece(const Pages& pages, std::uint64_t byte, const IoPagetable::Transfer& transfer) {
@@ -92,8 +92,8 @@ void IoPagetable::unpin(std::uint64_t iova, std::uint64_t length, bool lock) {
     }
 }
 
-std::vector<user::Address> IoPagetable::addresses(std::uint64_t iova, std::uint64_t length) const {
-    std::vector<user::Address> found;
+std::vector<physical::Address> IoPagetable::addresses(std::uint64_t iova, std::uint64_t length) const {
+    std::vector<physical::Address> found;
     const std::uint64_t last = iova + length - 1;
     for (std::uint64_t from = iova;;) {
         const Area* const area = area_at(from);

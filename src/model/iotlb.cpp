@@ -19,7 +19,7 @@ void Iotlb::remove(std::uint64_t first, std::uint64_t last) {
 }
 
 std::size_t Iotlb::look_up(std::uint64_t iova, std::size_t length, std::uint8_t permission,
-                           user::Address& memory) const {
+                           physical::Address& memory) const {
     const auto entry = entries_.lower_bound(iova);
     if (entry == entries_.end() || entry->second.first > iova) return 0;
     if ((entry->second.permissions & permission) == 0) return 0;
@@ -29,9 +29,9 @@ std::size_t Iotlb::look_up(std::uint64_t iova, std::size_t length, std::uint8_t 
 
 int Iotlb::read(std::uint64_t iova, std::span<std::byte> to, std::size_t& moved) const {
     for (moved = 0; moved < to.size();) {
-        user::Address memory = 0;
+        physical::Address memory = 0;
         const std::size_t now = look_up(iova + moved, to.size() - moved, uapi::vhost::kAccessRo, memory);
-        if (now == 0 || user::copy_from(to.data() + moved, memory, now) < 0) return -EFAULT;
+        if (now == 0 || physical::read(to.data() + moved, memory, now) < 0) return -EFAULT;
         moved += now;
     }
     return 0;
@@ -39,9 +39,9 @@ int Iotlb::read(std::uint64_t iova, std::span<std::byte> to, std::size_t& moved)
 
 int Iotlb::write(std::uint64_t iova, std::span<const std::byte> from, std::size_t& moved) const {
     for (moved = 0; moved < from.size();) {
-        user::Address memory = 0;
+        physical::Address memory = 0;
         const std::size_t now = look_up(iova + moved, from.size() - moved, uapi::vhost::kAccessWo, memory);
-        if (now == 0 || user::copy_to(memory, from.data() + moved, now) < 0) return -EFAULT;
+        if (now == 0 || physical::write(memory, from.data() + moved, now) < 0) return -EFAULT;
         moved += now;
     }
     return 0;

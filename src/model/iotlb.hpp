@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //
-// What a vDPA device can reach: a table of ranges, each at an address of the program (Linux: vhost_iotlb).
+// What a vDPA device can reach: a table of ranges, each at an address of the program that owns the device (Linux: vhost_iotlb).
 // Not locked: it belongs to one device.
 #pragma once
 
@@ -9,7 +9,7 @@
 #include <map>
 #include <span>
 
-#include "model/user.hpp"
+#include "model/physical.hpp"
 
 namespace iommufd::inline v0_1::model {
 
@@ -18,7 +18,7 @@ public:
     struct Entry {
         std::uint64_t first;
         std::uint64_t last;
-        user::Address memory;
+        physical::Address memory;
         std::uint8_t permissions;  // uapi::vhost::kAccess...
     };
 
@@ -39,7 +39,7 @@ public:
 private:
     // Where the range starts in memory, and how much of it one entry has.
     std::size_t look_up(std::uint64_t iova, std::size_t length, std::uint8_t permission,
-                        user::Address& memory) const;
+                        physical::Address& memory) const;
 
     std::map<std::uint64_t, Entry> entries_;  // by last: lower_bound(x) is the first one not before x
 };

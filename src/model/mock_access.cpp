@@ -52,10 +52,10 @@ struct Opened {
 };
 
 // Whether the pages are those at these addresses of the program.
-int compare(const std::vector<user::Address>& pinned, user::Address address) {
-    const PageIdentities pages;
-    for (const user::Address page : pinned) {
-        const std::optional<PageIdentity> expected = pages.of(address);
+int compare(const std::vector<physical::Address>& pinned, user::Address address) {
+    PageIdentities pages;
+    for (const physical::Address page : pinned) {
+        const std::optional<PageIdentity> expected = pages.of_user(address);
         if (!expected) return -EFAULT;
         if (pages.of(page) != expected) return -EBADE;
         address += user::kPage;

@@ -46,11 +46,11 @@ int Context::Mock::check_map(Context& context, const Command& command) {
     const std::uint64_t step = domain->geometry().smallest_page();
     if ((iova | length | address) % step != 0 || address + length < address) return -EINVAL;
     if (length == 0) return 0;
-    const PageIdentities pages;
+    PageIdentities pages;
     for (; length != 0; length -= step, iova += step, address += step) {
-        const std::optional<PageIdentity> expected = pages.of(address);
+        const std::optional<PageIdentity> expected = pages.of_user(address);
         if (!expected) return -EFAULT;
-        const std::optional<user::Address> found = domain->translate(iova);
+        const std::optional<physical::Address> found = domain->translate(iova);
         if (!found || *found % user::kPage != address % user::kPage || pages.of(*found) != expected)
             return -EINVAL;
     }
@@ -62,13 +62,13 @@ int Context::Mock::check_pins(Context& context, const Command& command) {
     if ((length | address) % user::kPage != 0 || address + length < address) return -EINVAL;
     if (length == 0) return 0;
     const sys::Lock lock(context.mutex_);
-    const PageIdentities pages;
+    PageIdentities pages;
     std::map<PageIdentity, std::uint32_t> pins;
-    context.hardware_.pins.each_pinned([&](user::Address pinned) {
+    context.hardware_.pins.each_pinned([&](physical::Address pinned) {
         if (const auto identity = pages.of(pinned)) ++pins[*identity];
     });
     for (; length != 0; length -= user::kPage, address += user::kPage) {
-        const std::optional<PageIdentity> page = pages.of(address);
+        const std::optional<PageIdentity> page = pages.of_user(address);
         if (!page) return -EFAULT;
         const auto found = pins.find(*page);
         if ((found == pins.end() ? 0 : found->second) != expected) return -EIO;

@@ -1,47 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 #include "model/page_identity.hpp"
 
-#include <sys/sysmacros.h>
-
 #include <algorithm>
-#include <cstdio>
-#include <cstring>
-#include <memory>
 
 namespace iommufd::inline v0_1::model {
 
-PageIdentities::PageIdentities() {
-    const std::unique_ptr<FILE, int (*)(FILE*)> maps(std::fopen("/proc/self/maps", "re"), std::fclose);
-    char line[512];
-    bool at_start = true;
-    while (maps && std::fgets(line, sizeof line, maps.get()) != nullptr) {
-        unsigned long first = 0;
-        unsigned long end = 0;
-        unsigned long offset = 0;
-        unsigned long inode = 0;
-        unsigned major = 0;
-        unsigned minor = 0;
-        char mode[5] = {};
-        if (at_start && std::sscanf(line, "%lx-%lx %4s %lx %x:%x %lu", &first, &end, mode, &offset, &major,
-                                    &minor, &inode) == 7)
-            pieces_.push_back({.first = first,
-                               .last = end - 1,
-                               .container = ::makedev(major, minor),
-                               .inode = inode,
-                               .offset = offset,
-                               .shared = mode[3] == 's',
-                               .readable = mode[0] == 'r'});
-        at_start = std::strchr(line, '\n') != nullptr;
-    }
-}
-
-std::optional<PageIdentity> PageIdentities::of(user::Address address) const {
-    const auto piece = std::ranges::lower_bound(pieces_, address, {}, &Piece::last);
-    if (piece == pieces_.end() || piece->first > address || !piece->readable) return {};
+std::optional<PageIdentity> PageIdentities::of(physical::Address address) {
+    const std::uint64_t tag = physical::tag_of(address);
+    if (!pieces_.contains(tag)) pieces_.emplace(tag, physical::mapped(tag));
+    const std::vector<MappedPiece>& pieces = pieces_[tag];
+    const std::uint64_t place = physical::without_tag(address);
+    const auto piece = std::ranges::lower_bound(pieces, place, {}, &MappedPiece::last);
+    if (piece == pieces.end() || piece->first > place || !piece->readable) return {};
     if (!piece->shared) return PageIdentity{.container = 0, .inode = 0, .page = address / user::kPage};
     return PageIdentity{.container = piece->container,
                         .inode = piece->inode,
-                        .page = (piece->offset + (address - piece->first)) / user::kPage};
+                        .page = (piece->offset + (place - piece->first)) / user::kPage};
+}
+
+std::optional<PageIdentity> PageIdentities::of_user(user::Address address) {
+    if (caller_ == nullptr && caller().memory(caller_) < 0) return {};
+    return of(physical::in_space(caller_ ? caller_->tag() : 0, address));
 }
 
 }  // namespace iommufd::inline v0_1::model

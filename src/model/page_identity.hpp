@@ -7,9 +7,12 @@
 #include <sys/types.h>
 
 #include <compare>
+#include <map>
+#include <memory>
 #include <optional>
 #include <vector>
 
+#include "model/physical.hpp"
 #include "model/user.hpp"
 
 namespace iommufd::inline v0_1::model {
@@ -17,29 +20,20 @@ namespace iommufd::inline v0_1::model {
 struct PageIdentity {
     dev_t container;  // 0: private memory
     ino_t inode;
-    std::uint64_t page;  // of the file, or of the address space
+    std::uint64_t page;  // of the file, or of all address spaces
     auto operator<=>(const PageIdentity&) const = default;
 };
 
-// The address space at one moment.
+// Address spaces at one moment.
 class PageIdentities {
 public:
-    PageIdentities();
-
     // None where nothing is mapped that could be read.
-    std::optional<PageIdentity> of(user::Address address) const;
+    std::optional<PageIdentity> of(physical::Address address);
+    std::optional<PageIdentity> of_user(user::Address address);  // of the caller
 
 private:
-    struct Piece {
-        user::Address first;
-        user::Address last;
-        dev_t container;
-        ino_t inode;
-        std::uint64_t offset;
-        bool shared;
-        bool readable;
-    };
-    std::vector<Piece> pieces_;  // ascending
+    std::map<std::uint64_t, std::vector<MappedPiece>> pieces_;  // by tag, ascending
+    std::shared_ptr<AddressSpace> caller_;
 };
 
 }  // namespace iommufd::inline v0_1::model

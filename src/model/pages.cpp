@@ -7,6 +7,7 @@
 #include <new>
 #include <utility>
 
+#include "model/caller.hpp"
 #include "model/domain.hpp"
 
 namespace iommufd::inline v0_1::model {
@@ -31,7 +32,10 @@ int Pages::of_user(user::Address start, std::uint64_t length, bool writable, Cha
                    std::shared_ptr<Pages>& pages) {
     if (start + length < start) return -EOVERFLOW;
     if (const int rc = check_length(length); rc < 0) return rc;
+    std::shared_ptr<AddressSpace> space;
+    if (const int rc = caller().memory(space); rc < 0) return rc;
     pages.reset(new Pages(start, writable, charge));
+    pages->space_ = std::move(space);
     return 0;
 }
 
@@ -53,9 +57,9 @@ int Pages::of_dma_buffer(std::shared_ptr<DmaBuffer> buffer, std::uint64_t start,
     return 0;
 }
 
-user::Address Pages::memory(std::uint64_t byte) const {
+physical::Address Pages::memory(std::uint64_t byte) const {
     if (file_) return file_->address(hint(byte));
-    return buffer_ ? buffer_->address() + hint(byte) : hint(byte);
+    return buffer_ ? buffer_->address() + hint(byte) : in_space(hint(byte));
 }
 
 std::uint64_t Pages::contiguity() const noexcept {
@@ -110,7 +114,8 @@ int Pages::populate(std::uint64_t byte, std::uint64_t length) const {
         if (!missing) return 0;
         const std::uint64_t start = hint(missing->first * user::kPage);
         const std::uint64_t size = (missing->last - missing->first + 1) * user::kPage;
-        const int rc = file_ ? file_->populate(start, size) : user::populate(start, size, writable_);
+        const int rc =
+            file_ ? file_->populate(start, size) : physical::populate(in_space(start), size, writable_);
         if (rc < 0 || missing->last == rest.last) return rc;
         rest.first = missing->last + 1;
     }
@@ -158,7 +163,7 @@ void Pages::join(std::uint64_t byte, std::uint64_t length, std::uint64_t left) n
     insert(slice(byte, length));
 }
 
-void Pages::each_pinned(const std::function<void(user::Address)>& visit) const {
+void Pages::each_pinned(const std::function<void(physical::Address)>& visit) const {
     const sys::Lock lock(mutex_);
     std::uint64_t next = 0;
     for (const Slice& slice : slices_) {
@@ -182,7 +187,7 @@ void PinRegistry::remove(const Pages& pages) noexcept {
     all_.pop_back();
 }
 
-void PinRegistry::each_pinned(const std::function<void(user::Address)>& visit) const {
+void PinRegistry::each_pinned(const std::function<void(physical::Address)>& visit) const {
     const sys::Lock lock(mutex_);
     for (const Pages* const pages : all_) pages->each_pinned(visit);
 }

@@ -12,6 +12,7 @@
 #include "model/accountant.hpp"
 #include "model/backing_file.hpp"
 #include "model/dma_buffer.hpp"
+#include "model/physical.hpp"
 #include "model/user.hpp"
 #include "sys/mutex.hpp"
 
@@ -55,7 +56,7 @@ public:
         return start_ / user::kPage * user::kPage + byte;
     }
     // Where the model reaches what was populated.
-    user::Address memory(std::uint64_t byte) const;
+    physical::Address memory(std::uint64_t byte) const;
     // How much of it is certainly in one piece, physically: the size of its pages.
     std::uint64_t contiguity() const noexcept;
 
@@ -70,7 +71,7 @@ public:
     int split(std::uint64_t byte, std::uint64_t length, std::uint64_t left) IOMMUFD_EXCLUDES(mutex_);
     void join(std::uint64_t byte, std::uint64_t length, std::uint64_t left) noexcept IOMMUFD_EXCLUDES(mutex_);
     // Each page that is pinned, once, by where the model reaches it.
-    void each_pinned(const std::function<void(user::Address)>& visit) const IOMMUFD_EXCLUDES(mutex_);
+    void each_pinned(const std::function<void(physical::Address)>& visit) const IOMMUFD_EXCLUDES(mutex_);
 
 private:
     struct Slice {  // pages, inclusive
@@ -90,9 +91,14 @@ private:
     // How many of its pages none shows.
     std::uint64_t count_not_held(Slice wanted) const noexcept IOMMUFD_REQUIRES(mutex_);
 
+    physical::Address in_space(user::Address address) const noexcept {
+        return physical::in_space(space_ ? space_->tag() : 0, address);
+    }
+
+    std::shared_ptr<AddressSpace> space_;  // of user memory; null: this process
     std::shared_ptr<BackingFile> file_;
     std::shared_ptr<DmaBuffer> buffer_;
-    std::uint64_t start_;  // user address, or offset in the file
+    std::uint64_t start_;  // address of the program, or offset in the file
     bool writable_;
     Charge charge_;
     bool revoked_ = false;
@@ -105,7 +111,7 @@ class PinRegistry {
 public:
     void add(const Pages& pages) IOMMUFD_EXCLUDES(mutex_);
     void remove(const Pages& pages) noexcept IOMMUFD_EXCLUDES(mutex_);
-    void each_pinned(const std::function<void(user::Address)>& visit) const IOMMUFD_EXCLUDES(mutex_);
+    void each_pinned(const std::function<void(physical::Address)>& visit) const IOMMUFD_EXCLUDES(mutex_);
 
 private:
     mutable sys::Mutex mutex_;

@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "model/caller.hpp"
+
 namespace iommufd::inline v0_1::model::user {
 
 using Address = std::uint64_t;
@@ -33,17 +35,7 @@ int put(Address to, const T& value) noexcept {
 // beyond must be zero (-E2BIG).
 int copy_struct_from(void* to, std::size_t known, Address from, std::size_t given) noexcept;
 
-// Makes the memory present for reading or for writing, as pinning it would; -EFAULT where that can't be.
-int populate(Address from, std::uint64_t length, bool write) noexcept;
-
-// A piece of the program's address space, as /proc/self/maps has it.
-struct Piece {
-    Address first;
-    Address last;
-    bool shared;
-};
-
 // All pieces that end after `from`, ascending.
-std::vector<Piece> pieces_from(Address from);
+std::vector<MappedPiece> pieces_from(Address from);
 
 }  // namespace iommufd::inline v0_1::model::user

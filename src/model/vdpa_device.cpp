@@ -49,6 +49,7 @@ void VdpaDevice::close() {
     in_batch_ = false;
     backend_features_ = 0;
     owned_ = false;
+    memory_ = nullptr;
     opened_ = false;
 }
 
@@ -118,6 +119,7 @@ int VdpaDevice::ioctl(unsigned long request, user::Address argument) {
 
 int VdpaDevice::set_owner() {
     if (owned_) return -EBUSY;
+    if (const int rc = caller().memory(memory_); rc < 0) return rc;
     owned_ = true;
     return 0;
 }

@@ -76,7 +76,7 @@ private:
     int handle(std::uint32_t asid, const uapi::vhost::IotlbMsg& message) IOMMUFD_REQUIRES(mutex_);
     int change_table(const uapi::vhost::IotlbMsg& message) IOMMUFD_REQUIRES(mutex_);
     int update(const uapi::vhost::IotlbMsg& message) IOMMUFD_REQUIRES(mutex_);
-    static int pieces_of(const uapi::vhost::IotlbMsg& message, Iotlb& added);
+    int pieces_of(const uapi::vhost::IotlbMsg& message, Iotlb& added) const IOMMUFD_REQUIRES(mutex_);
 
     const std::string name_;
     const bool offers_persist_;
@@ -85,6 +85,7 @@ private:
     VirtioBlk disk_ IOMMUFD_GUARDED_BY(mutex_);
     bool opened_ IOMMUFD_GUARDED_BY(mutex_) = false;
     bool owned_ IOMMUFD_GUARDED_BY(mutex_) = false;
+    std::shared_ptr<AddressSpace> memory_ IOMMUFD_GUARDED_BY(mutex_);  // of the owner
     std::uint64_t features_ IOMMUFD_GUARDED_BY(mutex_) = 0;
     std::uint64_t backend_features_ IOMMUFD_GUARDED_BY(mutex_) = 0;
     std::uint8_t status_ IOMMUFD_GUARDED_BY(mutex_) = 0;

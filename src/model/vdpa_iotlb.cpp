@@ -92,16 +92,16 @@ int VdpaDevice::update(const IotlbMsg& message) {
 }
 
 // Piece by piece of the program's memory. What is private is passed over, and nobody is told.
-int VdpaDevice::pieces_of(const IotlbMsg& message, Iotlb& added) {
+int VdpaDevice::pieces_of(const IotlbMsg& message, Iotlb& added) const {
     std::uint64_t done = 0;
-    for (const user::Piece& piece : user::pieces_from(message.uaddr)) {
+    for (const MappedPiece& piece : user::pieces_from(message.uaddr)) {
         if (done == message.size) break;
         const user::Address start = message.uaddr + done;
         const std::uint64_t length = std::min(message.size - done - 1, piece.last - start) + 1;
         if (piece.shared)
             added.add({.first = message.iova + done,
                        .last = message.iova + done + length - 1,
-                       .memory = start,
+                       .memory = physical::in_space(memory_ ? memory_->tag() : 0, start),
                        .permissions = message.perm});
         done += length;
     }

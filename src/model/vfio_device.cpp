@@ -148,7 +148,7 @@ int VfioDevice::region_info(user::Address argument) const {
     command.flags = 0;
     command.size = 0;
     command.cap_offset = 0;
-    command.offset = std::uint64_t{command.index} << kRegionShift;
+    command.offset = first_region_ + (std::uint64_t{command.index} << kRegionShift);
     // Registers have effects, so they can't be mapped.
     if (command.index == kPciBar0) command.size = identity_.bar0_size;
     if (command.index == kPciConfig) command.size = PciConfig::kSize;
@@ -308,10 +308,10 @@ ssize_t VfioFile::read(user::Address buffer, std::size_t count) { return access(
 ssize_t VfioFile::write(user::Address buffer, std::size_t count) { return access(buffer, count, 0, true); }
 
 ssize_t VfioFile::pread(user::Address buffer, std::size_t count, std::uint64_t position) {
-    return access(buffer, count, position, false);
+    return access(buffer, count, position - device_.first_region_, false);
 }
 ssize_t VfioFile::pwrite(user::Address buffer, std::size_t count, std::uint64_t position) {
-    return access(buffer, count, position, true);
+    return access(buffer, count, position - device_.first_region_, true);
 }
 
 int VfioFile::mmap(void**, std::size_t, int, int, std::uint64_t) { return -EINVAL; }  // no region offers it

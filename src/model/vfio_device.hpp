@@ -33,6 +33,7 @@ public:
           group_is_viable_(viable(description)),
           iommu_(hardware.iommu),
           takes_pasids_(hardware.kernel >= vintage::kPasids),
+          first_region_(hardware.first_region),
           files_(files),
           dma_(hardware.blocked, name_),
           endpoint_(hardware.iommu, dma_),
@@ -80,6 +81,7 @@ private:
     const bool group_is_viable_;
     const Iommu& iommu_;
     const bool takes_pasids_;
+    const std::uint64_t& first_region_;
     FileTable& files_;
     DmaPort dma_;
     PciEndpoint endpoint_;

@@ -93,7 +93,8 @@ INSTANTIATE_TEST_SUITE_P(
         Wrong{Option::object, "",
               "cannot create '-object ': EINVAL (its type is missing); begin with TYPE,id=ID: the types are "
               "iommufd, "
-              "memory-backend-memfd, memory-backend-file, memory-backend-ram, dma-space, dma-mapping and fd-server"},
+              "memory-backend-memfd, memory-backend-file, memory-backend-ram, dma-space, dma-mapping and "
+              "fd-server"},
         Wrong{Option::object, "iomufd,id=a",
               "cannot create 'iomufd' 'a': EINVAL (there is no type 'iomufd'); did you mean 'iommufd'?"},
         Wrong{Option::device, "e1000,id=a",

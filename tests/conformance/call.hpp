@@ -51,6 +51,9 @@ struct Reference {
     bool operator==(const Reference&) const = default;
 };
 
+// Where the argument of an ioctl lies: in memory that can't be written to, or so that its last four bytes can't be read.
+enum class ArgumentPlace : std::uint8_t { anywhere, read_only, cut_short };
+
 struct Call {
     // Calls before the first: descriptors that are there from the start.
     static constexpr std::uint32_t kMemfd = 0;
@@ -75,6 +78,7 @@ struct Call {
     Verb verb = Verb::ioctl;
     uapi::Request request = 0;
     std::vector<std::uint8_t> argument;
+    ArgumentPlace place = ArgumentPlace::anywhere;
     std::vector<Patch> patches;
     std::vector<Output> outputs;
     // A buffer beside the argument: its address goes to `buffer_at` in the argument.

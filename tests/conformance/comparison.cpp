@@ -41,6 +41,8 @@ std::string text_of(const Call& call) {
     std::string text = '#' + std::to_string(call.number) + ' ' + call.name;
     if (call.verb != Verb::ioctl)
         text += ' ' + reference_of(call.descriptor) + ' ' + std::to_string(call.length);
+    if (call.place != ArgumentPlace::anywhere)
+        text += call.place == ArgumentPlace::read_only ? " (read-only)" : " (cut short)";
     text += call.argument.empty() ? ' ' + std::to_string(call.direct) : words(call.argument, 96);
     for (const Call::Patch& patch : call.patches)
         text += " [" + std::to_string(patch.offset / 4) + "]=" + reference_of(patch.reference);

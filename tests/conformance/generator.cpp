@@ -94,7 +94,10 @@ Call Generator::next() {
         const bool vain =
             std::ranges::any_of(call.patches, [](const Call::Patch& p) { return !p.reference.any(); }) ||
             ((call.verb == Verb::read || call.verb == Verb::write) && !call.descriptor.any());
-        if (!vain || chance(6)) return call;
+        if (vain && !chance(6)) continue;
+        if (call.verb == Verb::ioctl && call.argument.size() > 4 && chance(1))
+            call.place = chance(50) ? ArgumentPlace::read_only : ArgumentPlace::cut_short;
+        return call;
     }
 }
 

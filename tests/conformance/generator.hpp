@@ -16,6 +16,11 @@
 
 namespace iommufd::inline v0_1::conformance {
 
+template <class T>
+std::span<const std::uint8_t> bytes_of(const T& value) {
+    return {reinterpret_cast<const std::uint8_t*>(&value), sizeof value};
+}
+
 class Generator {
 public:
     explicit Generator(std::uint64_t seed) : random_(seed) {}

@@ -16,20 +16,9 @@ namespace mock = uapi::mock;
 using uapi::vfio::IommuType1DmaMap;
 using uapi::vfio::IommuType1DmaUnmap;
 
-namespace {
-
-template <class T>
-std::span<const std::uint8_t> bytes_of(const T& value) {
-    return {reinterpret_cast<const std::uint8_t*>(&value), sizeof value};
-}
-
-constexpr std::uint16_t off(std::size_t offset) { return static_cast<std::uint16_t>(offset); }
-
-}  // namespace
-
 Call Generator::ioas_alloc() {
     Call call = ioctl("IOAS_ALLOC", uapi::kIoasAlloc, uapi::IoasAlloc{.flags = rarely(1)});
-    call.outputs = {{Kind::ioas, off(offsetof(uapi::IoasAlloc, out_ioas_id)), 4}};
+    call.outputs = {{Kind::ioas, offsetof(uapi::IoasAlloc, out_ioas_id), 4}};
     return call;
 }
 
@@ -159,7 +148,7 @@ Call Generator::hwpt_alloc() {
           nested ? object({Kind::paging, Kind::viommu, Kind::viommu}) : object({Kind::ioas}));
     if ((command.flags & 4) != 0) refer(call, offsetof(uapi::HwptAlloc, fault_id), object({Kind::fault}));
     if (gives_data) attach_buffer(call, offsetof(uapi::HwptAlloc, data_uptr), bytes_of(data));
-    call.outputs = {{nested ? Kind::nested : Kind::paging, off(offsetof(uapi::HwptAlloc, out_hwpt_id)), 4}};
+    call.outputs = {{nested ? Kind::nested : Kind::paging, offsetof(uapi::HwptAlloc, out_hwpt_id), 4}};
     return call;
 }
 
@@ -231,8 +220,8 @@ Call Generator::invalidate() {
 
 Call Generator::fault_alloc() {
     Call call = ioctl("FAULT_QUEUE_ALLOC", uapi::kFaultQueueAlloc, uapi::FaultQueueAlloc{.flags = rarely(1)});
-    call.outputs = {{Kind::fault, off(offsetof(uapi::FaultQueueAlloc, out_fault_id)), 4},
-                    {Kind::fault_fd, off(offsetof(uapi::FaultQueueAlloc, out_fault_fd)), 4}};
+    call.outputs = {{Kind::fault, offsetof(uapi::FaultQueueAlloc, out_fault_id), 4},
+                    {Kind::fault_fd, offsetof(uapi::FaultQueueAlloc, out_fault_fd), 4}};
     return call;
 }
 
@@ -245,11 +234,11 @@ Call Generator::viommu_alloc() {
     Call call = ioctl("VIOMMU_ALLOC", uapi::kViommuAlloc, command, 24);
     refer(call, offsetof(uapi::ViommuAlloc, dev_id), object({Kind::idev}));
     refer(call, offsetof(uapi::ViommuAlloc, hwpt_id), object({Kind::paging}));
-    call.outputs = {{Kind::viommu, off(offsetof(uapi::ViommuAlloc, out_viommu_id)), 4}};
+    call.outputs = {{Kind::viommu, offsetof(uapi::ViommuAlloc, out_viommu_id), 4}};
     if (gives_data) {
         attach_buffer(call, offsetof(uapi::ViommuAlloc, data_uptr), bytes_of(data));
         if (call.buffer_at != Call::kNoBuffer && command.data_len == sizeof data)
-            call.outputs.push_back({Kind::window, off(offsetof(mock::ViommuSelftest, out_mmap_offset)), 8});
+            call.outputs.push_back({Kind::window, offsetof(mock::ViommuSelftest, out_mmap_offset), 8});
     }
     return call;
 }
@@ -259,7 +248,7 @@ Call Generator::vdevice_alloc() {
                       uapi::VdeviceAlloc{.virt_id = pick<std::uint64_t>({1, 2, 0x99, 0, 1UL << 32, ~0UL})});
     refer(call, offsetof(uapi::VdeviceAlloc, viommu_id), object({Kind::viommu}));
     refer(call, offsetof(uapi::VdeviceAlloc, dev_id), object({Kind::idev}));
-    call.outputs = {{Kind::vdevice, off(offsetof(uapi::VdeviceAlloc, out_vdevice_id)), 4}};
+    call.outputs = {{Kind::vdevice, offsetof(uapi::VdeviceAlloc, out_vdevice_id), 4}};
     return call;
 }
 
@@ -272,8 +261,8 @@ Call Generator::veventq_alloc() {
                            .reserved = rarely(1)},
         28);
     refer(call, offsetof(uapi::VeventqAlloc, viommu_id), object({Kind::viommu}));
-    call.outputs = {{Kind::veventq, off(offsetof(uapi::VeventqAlloc, out_veventq_id)), 4},
-                    {Kind::veventq_fd, off(offsetof(uapi::VeventqAlloc, out_veventq_fd)), 4}};
+    call.outputs = {{Kind::veventq, offsetof(uapi::VeventqAlloc, out_veventq_id), 4},
+                    {Kind::veventq_fd, offsetof(uapi::VeventqAlloc, out_veventq_fd), 4}};
     return call;
 }
 
@@ -289,9 +278,10 @@ Call Generator::hw_queue_alloc() {
     }
     const std::uint64_t end = command.nesting_parent_iova % kPage + command.length;
     if (end > kPage && end < 1UL << 40) command.length = kPage - command.nesting_parent_iova % kPage;
+    if (chance(3)) command.length = pick<std::uint64_t>({1UL << 44, 1UL << 45, ~0UL - kPage + 1, ~0UL});
     Call call = ioctl("HW_QUEUE_ALLOC", uapi::kHwQueueAlloc, command);
     refer(call, offsetof(uapi::HwQueueAlloc, viommu_id), object({Kind::viommu}));
-    call.outputs = {{Kind::hw_queue, off(offsetof(uapi::HwQueueAlloc, out_hw_queue_id)), 4}};
+    call.outputs = {{Kind::hw_queue, offsetof(uapi::HwQueueAlloc, out_hw_queue_id), 4}};
     return call;
 }
 

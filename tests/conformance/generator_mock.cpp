@@ -18,8 +18,6 @@ namespace {
 
 constexpr std::uint16_t kId = offsetof(TestCmd, id);
 
-constexpr std::uint16_t off(std::size_t offset) { return static_cast<std::uint16_t>(offset); }
-
 }  // namespace
 
 Call Generator::add_reserved() {
@@ -38,9 +36,9 @@ Call Generator::mock_domain() {
     Call call = flags ? test("MOCK_DOMAIN_FLAGS", mock::kMockDomainFlags, command)
                       : test("MOCK_DOMAIN", mock::kMockDomain, command);
     refer(call, kId, chance(70) ? object({Kind::ioas}) : object({Kind::paging, Kind::paging, Kind::nested}));
-    call.outputs = {{Kind::stdev, off(offsetof(TestCmd, mock_domain.out_stdev_id)), 4},
-                    {Kind::paging, off(offsetof(TestCmd, mock_domain.out_hwpt_id)), 4},
-                    {Kind::idev, off(offsetof(TestCmd, mock_domain.out_idev_id)), 4}};
+    call.outputs = {{Kind::stdev, offsetof(TestCmd, mock_domain.out_stdev_id), 4},
+                    {Kind::paging, offsetof(TestCmd, mock_domain.out_hwpt_id), 4},
+                    {Kind::idev, offsetof(TestCmd, mock_domain.out_idev_id), 4}};
     return call;
 }
 
@@ -49,7 +47,7 @@ Call Generator::replace() {
     refer(call, kId, object({Kind::stdev}));
     refer(call, offsetof(TestCmd, mock_domain_replace.pt_id),
           object({Kind::ioas, Kind::paging, Kind::nested, Kind::nested}));
-    call.outputs = {{Kind::paging, off(offsetof(TestCmd, mock_domain_replace.pt_id)), 4}};
+    call.outputs = {{Kind::paging, offsetof(TestCmd, mock_domain_replace.pt_id), 4}};
     return call;
 }
 
@@ -86,7 +84,7 @@ Call Generator::create_access() {
     command.create_access.flags = pick<std::uint32_t>({1, 1, 1, 0, 0, 2 * rarely(1)});
     Call call = test("CREATE_ACCESS", mock::kCreateAccess, command);
     refer(call, kId, object({Kind::ioas}));
-    call.outputs = {{Kind::access_fd, off(offsetof(TestCmd, create_access.out_access_fd)), 4}};
+    call.outputs = {{Kind::access_fd, offsetof(TestCmd, create_access.out_access_fd), 4}};
     return call;
 }
 
@@ -108,7 +106,7 @@ Call Generator::access_pages() {
     }
     Call call = test("ACCESS_PAGES", mock::kAccessPages, command);
     refer_descriptor(call, kId, exactly({Kind::access_fd}));
-    call.outputs = {{Kind::pin, off(offsetof(TestCmd, access_pages.out_access_pages_id)), 4}};
+    call.outputs = {{Kind::pin, offsetof(TestCmd, access_pages.out_access_pages_id), 4}};
     return call;
 }
 
@@ -229,7 +227,7 @@ Call Generator::pasid_operation() {
     refer(call, kId, object({Kind::stdev}));
     refer(call, offsetof(TestCmd, pasid_attach.pt_id),
           object({Kind::ioas, Kind::paging, Kind::paging, Kind::nested}));
-    call.outputs = {{Kind::paging, off(offsetof(TestCmd, pasid_attach.pt_id)), 4}};
+    call.outputs = {{Kind::paging, offsetof(TestCmd, pasid_attach.pt_id), 4}};
     return call;
 }
 

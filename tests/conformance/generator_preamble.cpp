@@ -14,13 +14,6 @@ using mock::TestCmd;
 
 namespace {
 
-constexpr std::uint16_t off(std::size_t offset) { return static_cast<std::uint16_t>(offset); }
-
-template <class T>
-std::span<const std::uint8_t> bytes_of(const T& value) {
-    return {reinterpret_cast<const std::uint8_t*>(&value), sizeof value};
-}
-
 enum Step : unsigned {
     kIoas,
     kMap,
@@ -63,8 +56,7 @@ Call Generator::preamble(unsigned step) {
         if ((flags & uapi::kHwptFaultIdValid) != 0)
             refer(call, offsetof(uapi::HwptAlloc, fault_id), exactly({Kind::fault}));
         if (nested) attach_buffer(call, offsetof(uapi::HwptAlloc, data_uptr), bytes_of(data));
-        call.outputs = {
-            {nested ? Kind::nested : Kind::paging, off(offsetof(uapi::HwptAlloc, out_hwpt_id)), 4}};
+        call.outputs = {{nested ? Kind::nested : Kind::paging, offsetof(uapi::HwptAlloc, out_hwpt_id), 4}};
         return call;
     };
     const auto last_made = [&](Kind kind) {
@@ -89,9 +81,9 @@ Call Generator::preamble(unsigned step) {
             command.mock_domain_flags.dev_flags = mock::kDevicePasid;
             Call call = test("MOCK_DOMAIN_FLAGS", mock::kMockDomainFlags, command);
             refer(call, offsetof(TestCmd, id), exactly({Kind::ioas}));
-            call.outputs = {{Kind::stdev, off(offsetof(TestCmd, mock_domain.out_stdev_id)), 4},
-                            {Kind::paging, off(offsetof(TestCmd, mock_domain.out_hwpt_id)), 4},
-                            {Kind::idev, off(offsetof(TestCmd, mock_domain.out_idev_id)), 4}};
+            call.outputs = {{Kind::stdev, offsetof(TestCmd, mock_domain.out_stdev_id), 4},
+                            {Kind::paging, offsetof(TestCmd, mock_domain.out_hwpt_id), 4},
+                            {Kind::idev, offsetof(TestCmd, mock_domain.out_idev_id), 4}};
             return call;
         }
         case kTracked:
@@ -112,7 +104,7 @@ Call Generator::preamble(unsigned step) {
                               uapi::ViommuAlloc{.type = mock::kViommuSelftest}, 24);
             refer(call, offsetof(uapi::ViommuAlloc, dev_id), exactly({Kind::idev}));
             refer(call, offsetof(uapi::ViommuAlloc, hwpt_id), last_made(Kind::paging));
-            call.outputs = {{Kind::viommu, off(offsetof(uapi::ViommuAlloc, out_viommu_id)), 4}};
+            call.outputs = {{Kind::viommu, offsetof(uapi::ViommuAlloc, out_viommu_id), 4}};
             return call;
         }
         case kNumber: {
@@ -120,7 +112,7 @@ Call Generator::preamble(unsigned step) {
                               uapi::VdeviceAlloc{.virt_id = pick<std::uint64_t>({1, 2, 0x99})});
             refer(call, offsetof(uapi::VdeviceAlloc, viommu_id), last_made(Kind::viommu));
             refer(call, offsetof(uapi::VdeviceAlloc, dev_id), exactly({Kind::idev}));
-            call.outputs = {{Kind::vdevice, off(offsetof(uapi::VdeviceAlloc, out_vdevice_id)), 4}};
+            call.outputs = {{Kind::vdevice, offsetof(uapi::VdeviceAlloc, out_vdevice_id), 4}};
             return call;
         }
         case kNested:
@@ -132,8 +124,8 @@ Call Generator::preamble(unsigned step) {
                                                  .veventq_depth = static_cast<std::uint32_t>(1 + below(3))},
                               28);
             refer(call, offsetof(uapi::VeventqAlloc, viommu_id), last_made(Kind::viommu));
-            call.outputs = {{Kind::veventq, off(offsetof(uapi::VeventqAlloc, out_veventq_id)), 4},
-                            {Kind::veventq_fd, off(offsetof(uapi::VeventqAlloc, out_veventq_fd)), 4}};
+            call.outputs = {{Kind::veventq, offsetof(uapi::VeventqAlloc, out_veventq_id), 4},
+                            {Kind::veventq_fd, offsetof(uapi::VeventqAlloc, out_veventq_fd), 4}};
             return call;
         }
         case kMove: {
@@ -141,7 +133,7 @@ Call Generator::preamble(unsigned step) {
             refer(call, offsetof(TestCmd, id), exactly({Kind::stdev}));
             refer(call, offsetof(TestCmd, mock_domain_replace.pt_id),
                   chance(75) ? last_made(Kind::nested) : exactly({Kind::paging}));
-            call.outputs = {{Kind::paging, off(offsetof(TestCmd, mock_domain_replace.pt_id)), 4}};
+            call.outputs = {{Kind::paging, offsetof(TestCmd, mock_domain_replace.pt_id), 4}};
             return call;
         }
         case kPasid: {
@@ -150,7 +142,7 @@ Call Generator::preamble(unsigned step) {
             Call call = test("PASID_ATTACH", mock::kPasidAttach, command);
             refer(call, offsetof(TestCmd, id), exactly({Kind::stdev}));
             refer(call, offsetof(TestCmd, pasid_attach.pt_id), exactly({Kind::nested, Kind::paging}));
-            call.outputs = {{Kind::paging, off(offsetof(TestCmd, pasid_attach.pt_id)), 4}};
+            call.outputs = {{Kind::paging, offsetof(TestCmd, pasid_attach.pt_id), 4}};
             return call;
         }
         default: {
@@ -158,7 +150,7 @@ Call Generator::preamble(unsigned step) {
             command.create_access.flags = 1;
             Call call = test("CREATE_ACCESS", mock::kCreateAccess, command);
             refer(call, offsetof(TestCmd, id), exactly({Kind::ioas}));
-            call.outputs = {{Kind::access_fd, off(offsetof(TestCmd, create_access.out_access_fd)), 4}};
+            call.outputs = {{Kind::access_fd, offsetof(TestCmd, create_access.out_access_fd), 4}};
             return call;
         }
     }

@@ -18,6 +18,7 @@ namespace {
 // What no call has given out: an id that nothing has, or no descriptor.
 constexpr std::uint64_t kNothing = 0xffffffff;
 constexpr std::uint8_t kFill = 0;
+constexpr std::size_t kCut = 4;     // bytes that can't be read of an argument that is cut short
 constexpr std::size_t kRoom = 256;  // behind the argument, to see that nothing is written there
 
 void put(std::vector<std::uint8_t>& bytes, std::size_t offset, std::uint64_t value, std::size_t width) {
@@ -34,18 +35,19 @@ std::uint64_t get(const std::vector<std::uint8_t>& bytes, std::size_t offset, st
 
 Side::Side(sys::Kernel& kernel, const Arena& arena, int eventfd, bool dma_buffers_by_number)
     : kernel_(kernel), dma_buffers_by_number_(dma_buffers_by_number), arena_(arena), eventfd_(eventfd) {
-    const std::size_t size = (kBufferPages + 1) * kPage;
     void* const memory =
-        ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+        ::mmap(nullptr, kSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
     if (memory == MAP_FAILED) throw std::bad_alloc();
     buffer_ = static_cast<std::uint8_t*>(memory);
-    (void)::mprotect(buffer_ + kBufferPages * kPage, kPage, PROT_NONE);
+    argument_ = buffer_ + (kBufferPages + 1) * kPage;
+    for (std::uint8_t* const guard : {argument_ - kPage, argument_ + kPage})
+        (void)::mprotect(guard, kPage, PROT_NONE);
     iommufd_ = kernel_.open("/dev/iommu", O_RDWR | O_CLOEXEC);
 }
 
 Side::~Side() {
     close_all();
-    (void)::munmap(buffer_, (kBufferPages + 1) * kPage);
+    (void)::munmap(buffer_, kSize);
 }
 
 void Side::close_all() {
@@ -136,8 +138,22 @@ std::int64_t Side::make_ioctl(const Call& call, std::vector<std::uint8_t>& argum
         (void)::close(next);
     }
     void* const given = call.argument.empty() ? reinterpret_cast<void*>(call.direct) : argument.data();
-    const std::int64_t result = kernel_.ioctl(iommufd_, call.request, given);
+    const std::int64_t result = call.place == ArgumentPlace::anywhere
+                                    ? kernel_.ioctl(iommufd_, call.request, given)
+                                    : make_placed_ioctl(call, argument);
     return next >= 0 && result == 0 ? next : result;
+}
+
+std::int64_t Side::make_placed_ioctl(const Call& call, std::vector<std::uint8_t>& argument) {
+    const bool is_cut = call.place == ArgumentPlace::cut_short;
+    const std::size_t size = is_cut ? call.argument.size() - kCut : argument.size();
+    std::uint8_t* const given = is_cut ? argument_ + kPage - size : argument_;
+    std::memcpy(given, argument.data(), size);
+    if (!is_cut) (void)::mprotect(argument_, kPage, PROT_READ);
+    const std::int64_t result = kernel_.ioctl(iommufd_, call.request, given);
+    if (!is_cut) (void)::mprotect(argument_, kPage, PROT_READ | PROT_WRITE);
+    std::memcpy(argument.data(), given, size);
+    return result;
 }
 
 std::int64_t Side::make_mmap(const Call& call) {

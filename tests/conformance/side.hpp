@@ -30,10 +30,12 @@ public:
 
 private:
     static constexpr std::uint64_t kBufferPages = 4;
+    static constexpr std::uint64_t kSize = (kBufferPages + 3) * kPage;
 
     void close_all();
     int descriptor(const Call& call) const;
     std::int64_t make_ioctl(const Call& call, std::vector<std::uint8_t>& argument);
+    std::int64_t make_placed_ioctl(const Call& call, std::vector<std::uint8_t>& argument);
     std::int64_t make_mmap(const Call& call);
     void learn(const Call& call, Outcome& outcome);
 
@@ -42,7 +44,8 @@ private:
     const Arena& arena_;
     int eventfd_;
     int iommufd_ = -1;
-    std::uint8_t* buffer_;  // with a page behind it that nobody can touch
+    std::uint8_t* buffer_;    // with a page behind it that nobody can touch
+    std::uint8_t* argument_;  // the page behind that, and one behind it that nobody can touch
     std::map<std::pair<std::uint32_t, std::uint8_t>, std::uint64_t> values_;
     std::map<std::pair<std::uint32_t, std::uint8_t>, int> open_;
 };

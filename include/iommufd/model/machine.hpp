@@ -121,9 +121,13 @@ IOMMUFD_EXPORT Result<Description> parse(std::string_view text);
 // 0, or what of a description makes no sense: for whoever makes one otherwise than by parse(), which calls it.
 IOMMUFD_EXPORT Result<void> check(const Description& description);
 
-// Parts of a text form that others share: "64M", "6.12", "edu".
+// What the IOMMU leaves to devices where nobody says otherwise, as QEMU's does.
+IOMMUFD_EXPORT std::vector<IovaRange> ranges_of(IommuKind kind);
+
+// Parts of a text form that others share: "64M", "6.12", "virtio", "edu".
 IOMMUFD_EXPORT bool read_size(std::string_view text, std::uint64_t& size);
 IOMMUFD_EXPORT bool read_version(std::string_view text, KernelVersion& version);
+IOMMUFD_EXPORT bool read_iommu(std::string_view text, IommuKind& kind);
 IOMMUFD_EXPORT bool read_kind(std::string_view text, DeviceKind& kind);
 IOMMUFD_EXPORT std::string_view text(DeviceKind kind);
 
@@ -155,6 +159,8 @@ struct Leaks {
     IOMMUFD_EXPORT std::string text() const;  // "2 descriptors, 1 mapping"; "nothing"
 };
 
+struct Inside;
+
 class IOMMUFD_EXPORT Machine {
 public:
     // Throws std::bad_alloc or std::system_error where the process has no memory, thread or descriptor.
@@ -178,6 +184,7 @@ public:
     bool request_device(std::string_view name);
 
 private:
+    friend struct Inside;
     struct State;
     std::unique_ptr<State> state_;
 };

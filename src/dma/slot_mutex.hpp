@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//
+// A mutex of what is nearly always one thread's: its owner, the first that locks it, takes it without an atomic exchange and without a
+// fence, as long as no other thread locks it too. From then on it is a spin lock for all. Who only claims it, to take away what it guards,
+// leaves it to its owner.
+//
+//     the owner:   busy = true;            compiler's fence;  is the owner still I? then it is held
+//     a claim:     owner = nobody;         membarrier;        wait until it isn't busy; ...; owner = the one before
+//
+// Held so shortly that a waiter spins, and sleeps after a while, in case the holder was preempted.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "sys/mutex.hpp"
+
+namespace iommufd::inline v0_1::dma {
+
+class IOMMUFD_THREAD_ANNOTATION(capability("mutex")) SlotMutex {
+public:
+    enum class Hold : std::uint8_t { as_owner, as_any };
+
+    // `has_membarrier`: without it (sys/membarrier.hpp) it has no owner.
+    explicit SlotMutex(bool has_membarrier) noexcept : may_have_owner_(has_membarrier) {}
+
+    Hold lock() noexcept IOMMUFD_THREAD_ANNOTATION(acquire_capability()) {
+        const void* const self = __builtin_thread_pointer();
+        if (owner_.load(std::memory_order_relaxed) == self) {
+            busy_.store(true, std::memory_order_relaxed);
+            std::atomic_signal_fence(std::memory_order_seq_cst);
+            if (owner_.load(std::memory_order_acquire) == self) return Hold::as_owner;
+            busy_.store(false, std::memory_order_release);
+        }
+        lock_as_any(self);
+        return Hold::as_any;
+    }
+    void unlock(Hold hold) noexcept IOMMUFD_THREAD_ANNOTATION(release_capability()) {
+        (hold == Hold::as_owner ? busy_ : held_).store(false, std::memory_order_release);
+    }
+
+    // Of whoever isn't a user. Returns the owner that release() gives back.
+    const void* claim() noexcept IOMMUFD_THREAD_ANNOTATION(acquire_capability());
+    void release(const void* owner) noexcept IOMMUFD_THREAD_ANNOTATION(release_capability());
+
+private:
+    void lock_as_any(const void* self) noexcept;
+    void spin() noexcept;
+    const void* dispossess() noexcept;
+
+    const bool may_have_owner_;
+    bool is_shared_ = false;                    // has been locked by two threads; of who has held_
+    std::atomic<const void*> owner_ = nullptr;  // its thread pointer; changed by who has held_
+    std::atomic<bool> busy_ = false;            // by the owner, who alone writes it
+    std::atomic<bool> held_ = false;            // by anybody else
+};
+
+class IOMMUFD_THREAD_ANNOTATION(scoped_lockable) SlotLock {
+public:
+    explicit SlotLock(SlotMutex& mutex) noexcept IOMMUFD_THREAD_ANNOTATION(acquire_capability(mutex))
+        : mutex_(mutex), hold_(mutex.lock()) {}
+    ~SlotLock() IOMMUFD_THREAD_ANNOTATION(release_capability()) { mutex_.unlock(hold_); }
+    SlotLock(const SlotLock&) = delete;
+    SlotLock& operator=(const SlotLock&) = delete;
+
+private:
+    SlotMutex& mutex_;
+    const SlotMutex::Hold hold_;
+};
+
+class IOMMUFD_THREAD_ANNOTATION(scoped_lockable) SlotClaim {
+public:
+    explicit SlotClaim(SlotMutex& mutex) noexcept IOMMUFD_THREAD_ANNOTATION(acquire_capability(mutex))
+        : mutex_(mutex), owner_(mutex.claim()) {}
+    ~SlotClaim() IOMMUFD_THREAD_ANNOTATION(release_capability()) { mutex_.release(owner_); }
+    SlotClaim(const SlotClaim&) = delete;
+    SlotClaim& operator=(const SlotClaim&) = delete;
+
+private:
+    SlotMutex& mutex_;
+    const void* const owner_;
+};
+
+}  // namespace iommufd::inline v0_1::dma

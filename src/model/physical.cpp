@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+#include "model/physical.hpp"
+
+#include <sys/mman.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <new>
+
+#include "model/user.hpp"
+
+namespace iommufd::inline v0_1::model {
+namespace {
+
+constexpr std::size_t kMostSpaces = 4096;
+
+// The one table of the process: a page table's entry has room for a number only. The first stands for this process.
+std::array<std::atomic<AddressSpace*>, kMostSpaces> spaces;
+
+AddressSpace* space_of(std::uint64_t address) noexcept {
+    const std::uint64_t number = address >> physical::kTagShift;
+    return number < kMostSpaces ? spaces[number].load() : nullptr;
+}
+
+using Transfer = ssize_t (*)(pid_t, const iovec*, unsigned long, const iovec*, unsigned long, unsigned long);
+
+// The kernel checks the addresses of both sides. It moves less than asked where a page is missing, and
+// at most 2 GiB in one call.
+int move(Transfer transfer, void* here, std::uint64_t there, std::size_t length) noexcept {
+    auto* position = static_cast<std::byte*>(here);
+    while (length > 0) {
+        const iovec local{position, length};
+        const iovec remote{reinterpret_cast<void*>(there), length};
+        const ssize_t moved = transfer(::getpid(), &local, 1, &remote, 1, 0);
+        if (moved <= 0) return -EFAULT;
+        position += moved;
+        there += static_cast<std::uint64_t>(moved);
+        length -= static_cast<std::size_t>(moved);
+    }
+    return 0;
+}
+
+}  // namespace
+
+AddressSpace::AddressSpace() {
+    for (std::size_t number = 1; number < kMostSpaces; ++number) {
+        AddressSpace* none = nullptr;
+        if (!spaces[number].compare_exchange_strong(none, this)) continue;
+        tag_ = std::uint64_t{number} << physical::kTagShift;
+        return;
+    }
+    throw std::bad_alloc();
+}
+
+AddressSpace::~AddressSpace() { spaces[tag_ >> physical::kTagShift] = nullptr; }
+
+namespace physical {
+
+int read(void* to, Address from, std::size_t length) noexcept {
+    if (tag_of(from) == 0) return move(::process_vm_readv, to, from, length);
+    AddressSpace* const space = space_of(from);
+    return space == nullptr ? -EFAULT : space->read(to, without_tag(from), length);
+}
+
+int write(Address to, const void* from, std::size_t length) noexcept {
+    if (tag_of(to) == 0) return move(::process_vm_writev, const_cast<void*>(from), to, length);
+    AddressSpace* const space = space_of(to);
+    return space == nullptr ? -EFAULT : space->write(without_tag(to), from, length);
+}
+
+int populate(Address from, std::uint64_t length, bool write) noexcept {
+    if (tag_of(from) != 0) {
+        AddressSpace* const space = space_of(from);
+        return space == nullptr ? -EFAULT : space->populate(without_tag(from), length, write);
+    }
+    const Address first = from / user::kPage * user::kPage;
+    const std::uint64_t whole = (from + length - first + user::kPage - 1) / user::kPage * user::kPage;
+    const int advice = write ? MADV_POPULATE_WRITE : MADV_POPULATE_READ;
+    while (::madvise(reinterpret_cast<void*>(first), whole, advice) < 0)
+        if (errno != EINTR && errno != EAGAIN) return -EFAULT;
+    return 0;
+}
+
+std::vector<MappedPiece> mapped(std::uint64_t tag) {
+    if (tag == 0) return read_maps("/proc/self/maps");
+    AddressSpace* const space = space_of(tag);
+    return space == nullptr ? std::vector<MappedPiece>{} : space->mapped();
+}
+
+}  // namespace physical
+}  // namespace iommufd::inline v0_1::model
