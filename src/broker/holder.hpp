@@ -34,7 +34,6 @@ public:
 
     std::shared_ptr<core::Context> iommufd;
     std::optional<int> shared_iommufd;  // the broker's owner's
-    bool has_parted = false;            // from the broker, with an iommufd for good
     std::map<std::string, sys::Fd> vfio;
     std::map<std::string, sys::Fd> vdpa;
 
@@ -44,7 +43,8 @@ public:
     std::vector<Mapping> mappings;
     std::uint64_t pinning = 0;  // bytes, by a call that is under way
 
-    bool is_busy = false;  // a call works on its space
+    bool is_busy = false;     // a call works on its space
+    bool has_parted = false;  // from the broker, with an iommufd for good
     bool is_gone = false;
 };
 

@@ -268,19 +268,17 @@ TEST_F(ServerTest, who_sends_more_than_one_descriptor_or_may_send_none_is_hung_u
     const std::string message = encode(request);
     const sys::Fd memory = sealed_memory(4096);
     for (const std::size_t count : {2U, 3U, 60U}) {
-        const int fd = raw();
+        const sys::Fd client = folder_.connect();
         const std::vector<int> many(count, memory.number());
-        (void)sys::send_some(fd, message, many);
-        EXPECT_EQ(rest(fd), "") << count;
-        ::close(fd);
+        (void)sys::send_some(client.number(), message, many);
+        EXPECT_EQ(rest(client.number()), "") << count;
     }
     // One by one, with no message that takes them.
-    const int fd = raw();
+    const sys::Fd client = folder_.connect();
     const int one = memory.number();
     for (int i = 0; i < 2; ++i)
-        (void)sys::send_some(fd, message.substr(static_cast<std::size_t>(i), 1), {&one, 1});
-    EXPECT_EQ(rest(fd), "");
-    ::close(fd);
+        (void)sys::send_some(client.number(), message.substr(static_cast<std::size_t>(i), 1), {&one, 1});
+    EXPECT_EQ(rest(client.number()), "");
     expect_service();
 }
 

@@ -35,6 +35,20 @@ inline Peer ourselves() {
     return Peer::of(one.number()).value();
 }
 
+// A memfd of so many bytes, all of them touched, with seals.
+inline sys::Fd sealed_memory(std::uint64_t size, int seals = F_SEAL_SHRINK | F_SEAL_GROW) {
+    sys::Fd memory(sys::host_kernel(), ::memfd_create("sent", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+    if (size != 0) {
+        EXPECT_EQ(::ftruncate(memory.number(), static_cast<off_t>(size)), 0);
+        void* const pages =
+            ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, memory.number(), 0);
+        EXPECT_NE(pages, MAP_FAILED);
+        ::munmap(pages, size);
+    }
+    if (seals != 0) EXPECT_EQ(::fcntl(memory.number(), F_ADD_SEALS, seals), 0);
+    return memory;
+}
+
 // A folder with the path of a socket in it.
 class SocketFolder {
 public:
@@ -74,20 +88,6 @@ private:
     }
     std::string name_;
 };
-
-// A memfd of so many bytes, all of them touched, with seals.
-inline sys::Fd sealed_memory(std::uint64_t size, int seals = F_SEAL_SHRINK | F_SEAL_GROW) {
-    sys::Fd memory(sys::host_kernel(), ::memfd_create("sent", MFD_CLOEXEC | MFD_ALLOW_SEALING));
-    if (size != 0) {
-        EXPECT_EQ(::ftruncate(memory.number(), static_cast<off_t>(size)), 0);
-        void* const pages =
-            ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, memory.number(), 0);
-        EXPECT_NE(pages, MAP_FAILED);
-        ::munmap(pages, size);
-    }
-    if (seals != 0) EXPECT_EQ(::fcntl(memory.number(), F_ADD_SEALS, seals), 0);
-    return memory;
-}
 
 // A child process that stays until it is ended.
 class Child {
