@@ -26,7 +26,6 @@ constexpr Excuse kExcuses[] = {
     {"", ENFILE, "descriptors aren't scarce"},
     {"IOAS_CHANGE_PROCESS", EBUSY, "one call is made after the other"},
     {"IOAS_NOIOMMU_GET_PA", EPERM, "the caller has CAP_SYS_RAWIO"},
-    {"IOAS_NOIOMMU_GET_PA", EOVERFLOW, "the mock is an IOMMU; the tests of noiommu reach it"},
     {"OPTION", EPERM, "the caller has CAP_SYS_RESOURCE"},
     {"IOAS_UNMAP", EDEADLK, "the mock's accesses let go, or have no wish to be asked"},
     {"HWPT_ALLOC", EIO, "of an SMMUv3 only"},
