@@ -67,7 +67,7 @@ Result<std::uint64_t> check_memory(int fd, const Part& part) {
         return cannot_map(ENODATA,
                           compose("it is sparse: of ", size_text(size), " there are ",
                                   size_text(static_cast<std::uint64_t>(status.st_blocks) * kBlock)),
-                          "allocate all of it first (posix_fallocate)");
+                          "write to each of its pages first");
     const std::uint64_t whole = std::max(page, static_cast<std::uint64_t>(status.st_blksize));
     const std::uint64_t first = part.offset / whole * whole;
     const std::uint64_t end = (part.offset + part.length + whole - 1) / whole * whole;

@@ -4,8 +4,9 @@
 //
 //     Server server(loop, pool, listening, options)     serves until it is destroyed; clients keep what they have then
 //
-// No client can harm the others. One message is read and answered at a time; what is no message, brings descriptors other than a memfd to be mapped, or stays
-// half for longer than the patience ends the connection, and so does not reading the answer. Who asks for nothing is hung up on as well.
+// No client can harm the others. One message is read and answered at a time; what is no message, brings descriptors other than a
+// memfd to be mapped, or stays half for longer than the patience ends the connection, and so does not reading the answer. Who asks for
+// nothing is hung up on as well.
 //
 // Threads: that of the loop; the pool's do what takes long. Linux: 6.5.
 #pragma once

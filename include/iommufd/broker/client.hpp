@@ -47,8 +47,8 @@ struct Wanted {
     bool mediated = false;  // the broker keeps the devices, attached to a space in which map() maps
 };
 
-// A part of a memfd, whole pages. It must be sealed with F_SEAL_SHRINK and F_SEAL_GROW, and allocated and touched altogether (posix_fallocate alone isn't enough); if devices are to write, open for
-// reading and writing, and not sealed against that.
+// A part of a memfd, whole pages. It must be sealed with F_SEAL_SHRINK and F_SEAL_GROW, and each page of it touched (posix_fallocate
+// alone isn't enough); if devices are to write, open for reading and writing, and not sealed against that.
 struct MemoryWanted {
     int memory;  // borrowed
     std::uint64_t offset = 0;
