@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 OR MIT
 """What the tests demand: ratios of one run, with room for a noisy machine."""
 
-from .measure import benchmark
+from .measure import benchmark, hand_over
 
 
 class Gates:
@@ -17,7 +17,7 @@ class Gates:
 def check(build):
     """The exit status."""
     gates = Gates()
-    for judge in (translation, readers, mapping, allocation, dirty):
+    for judge in (translation, readers, mapping, allocation, dirty, handing_over):
         judge(gates, build)
     return bool(gates.missed)
 
@@ -69,3 +69,9 @@ def dirty(gates, build):
     gates.demand("reading memory to a scan of a clean bitmap", found["memory"] / found["runs<Best>/0"], 0.3)
     gates.demand("times faster than a loop over bits, clean", found["runs<Plain>/0"] / found["runs<Best>/0"], 30)
     gates.demand("times faster than a loop of ctz, 1 % dirty", found["runs<Ctz>/10"] / found["runs<Best>/10"], 1.2)
+
+
+def handing_over(gates, build):
+    found = hand_over(build / "bench/bench_hand_over", 3, 1000)
+    gates.demand("a bare exchange to a hand-over of an iommufd, half of them", found["iommufd"]["bare"]["p50"] /
+                 found["iommufd"]["broker"]["p50"], 0.1)

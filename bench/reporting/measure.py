@@ -35,6 +35,13 @@ def in_vm(root, build, size):
     return json.loads(output[output.index("{"):])
 
 
+def hand_over(program, batches, clients, vm=()):
+    """See bench/hand_over.cpp."""
+    output = subprocess.run([*vm, program.resolve(), str(batches), str(clients), *(["0000:00:10.0"] if vm else [])],
+                            stdout=subprocess.PIPE, text=True, check=True).stdout
+    return json.loads(output[output.index("{"):])
+
+
 def machine(root):
     def line(*command):
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[0]
@@ -56,6 +63,12 @@ def everything(root, build, vm_memory, figures, keep):
             continue
         print(f"bench_{name}...", file=sys.stderr)
         figures[name] = benchmark(build / f"bench/bench_{name}", ".", seconds, 7)
+        keep()
+    if "hand_over" not in figures:
+        print("bench_hand_over...", file=sys.stderr)
+        program = build / "bench/bench_hand_over"
+        vm = [root / "vm/run", "--timeout", "600", "--give", "edu", "--"]
+        figures["hand_over"] = [hand_over(program, 20, 1000), hand_over(program, 5, 1000, vm)]
         keep()
     for size in vm_memory.split(","):
         if size in figures.setdefault("vm", {}):

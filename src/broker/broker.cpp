@@ -46,7 +46,10 @@ public:
     std::optional<int> shared_iommufd;  // the broker's owner's
     std::map<std::string, sys::Fd> vfio;
     std::map<std::string, sys::Fd> vdpa;
+    bool has_parted = false;  // from the broker, with an iommufd for good
     bool is_gone = false;
+
+    bool has_iommufd() const noexcept { return iommufd || shared_iommufd || has_parted; }
 };
 
 std::string_view name(Outcome outcome) noexcept {
@@ -171,7 +174,7 @@ struct Broker::State : std::enable_shared_from_this<Broker::State> {
             if (each->tenant != &tenant) continue;
             active += each.get() != &client && has_anything(*each) ? 1 : 0;
             devices += each->vfio.size() + each->vdpa.size();
-            contexts += each->iommufd || each->shared_iommufd ? 1 : 0;
+            contexts += each->has_iommufd() ? 1 : 0;
         }
         const auto over = [&](std::string_view what, std::size_t most) {
             return Error::refused(EDQUOT, "cannot give more away",
@@ -182,8 +185,7 @@ struct Broker::State : std::enable_shared_from_this<Broker::State> {
         for (const std::string& node : request.vdpa) devices += client.vdpa.contains(node) ? 0 : 1;
         if (active >= tenant.quotas.clients) return over("clients", tenant.quotas.clients);
         if (devices > tenant.quotas.devices) return over("devices", tenant.quotas.devices);
-        if (request.iommufd && !client.iommufd && !client.shared_iommufd &&
-            contexts >= tenant.quotas.iommufds)
+        if (request.iommufd && !client.has_iommufd() && contexts >= tenant.quotas.iommufds)
             return over("iommufds", tenant.quotas.iommufds);
         return {};
     }
@@ -399,7 +401,7 @@ struct Broker::State : std::enable_shared_from_this<Broker::State> {
     }
 
     static std::string what_it_has(const Holder& client) {
-        Request all{.iommufd = client.iommufd || client.shared_iommufd};
+        Request all{.iommufd = client.has_iommufd()};
         for (const auto& [name, file] : client.vfio) all.devices.push_back(name);
         for (const auto& [name, file] : client.vdpa) all.vdpa.push_back(name);
         return text(all);
@@ -455,6 +457,11 @@ void Broker::get(const std::shared_ptr<Holder>& client, Request request, Done do
 
 void Broker::release(const std::shared_ptr<Holder>& client) { state_->release(client); }
 
+void Broker::part_with_iommufd(const std::shared_ptr<Holder>& client) {
+    client->has_parted = client->has_iommufd();
+    client->iommufd.reset();
+}
+
 void Broker::retry_devices() { state_->retry_devices(); }
 
 bool Broker::has_devices_to_retry() const noexcept {
@@ -464,7 +471,7 @@ bool Broker::has_devices_to_retry() const noexcept {
 }
 
 bool Broker::has_anything(const Holder& client) noexcept {
-    return client.iommufd || client.shared_iommufd || !client.vfio.empty() || !client.vdpa.empty();
+    return client.has_iommufd() || !client.vfio.empty() || !client.vdpa.empty();
 }
 
 }  // namespace iommufd::inline v0_1::broker

@@ -72,6 +72,9 @@ public:
     // released meanwhile.
     void get(const std::shared_ptr<Holder>& client, Request request, Done done);
     void release(const std::shared_ptr<Holder>& client);
+    // The iommufd that the client has been given stays with it for good: the broker closes its own, and destroys nothing of it when the
+    // client is released, until when it counts for the quotas.
+    void part_with_iommufd(const std::shared_ptr<Holder>& client);
 
     // Tries again to have those devices that somebody still has after their client left. To be called every now and then while
     // there are any.

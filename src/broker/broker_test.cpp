@@ -256,6 +256,14 @@ TEST_F(BrokerTest, quotas_are_looked_at_before_anything_is_opened) {
     EXPECT_THAT(refusal(admit(), {.iommufd = true}), HasSubstr("EDQUOT ('a' has its 1 clients)"));
 }
 
+TEST_F(BrokerTest, whose_number_another_process_has_by_now_gets_nothing_that_the_other_could_have) {
+    broker({tenant("a")});
+    const auto client = broker_->admit(reused());
+    EXPECT_THAT(refusal(client, {.iommufd = true, .devices = {kEdu}}), HasSubstr("ESRCH"));
+    EXPECT_FALSE(Broker::has_anything(*client));
+    EXPECT_TRUE(get(admit(), {.devices = {kEdu}})) << "what was opened for it is free";
+}
+
 TEST_F(BrokerTest, a_client_that_has_ended_gets_nothing_and_what_was_opened_for_it_is_closed) {
     std::vector<std::pair<Broker::Work, Broker::Work>> waiting;
     broker_.emplace(Broker::Options{

@@ -28,8 +28,16 @@ public:
     Result<Config> read(const Json& document) {
         bool has_tenants = false;
         object("the configuration", document,
-               {{"socket", [&](const Json& value) { text("socket", value, config_.socket); }},
-                {"mode", [&](const Json& value) { mode(value); }},
+               {{"socket", [&](const Json& value) { text("socket", value, config_.socket.path); }},
+                {"mode", [&](const Json& value) { mode("mode", value, config_.socket.mode); }},
+                {"kubevirt",
+                 [&](const Json& value) {
+                     SocketPlace& place = config_.kubevirt;
+                     object("kubevirt", value,
+                            {{"socket", [&](const Json& path) { text("kubevirt.socket", path, place.path); }},
+                             {"mode", [&](const Json& bits) { mode("kubevirt.mode", bits, place.mode); }}});
+                     if (place.path.empty()) fail("kubevirt", "has no socket");
+                 }},
                 {"tenants", [&](const Json& value) {
                      has_tenants = true;
                      list("tenants", value,
@@ -98,14 +106,14 @@ private:
         else
             fail(where, "is neither a size such as 64G nor unlimited");
     }
-    void mode(const Json& value) {
+    void mode(std::string_view where, const Json& value, mode_t& to) {
         std::string digits;
-        text("mode", value, digits);
+        text(where, value, digits);
         unsigned bits = 0;
         const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), bits, 8);
         if (error != std::errc() || end != digits.data() + digits.size() || bits > 0777)
-            return fail("mode", "is none, such as 0660");
-        config_.mode = bits;
+            return fail(where, "is none, such as 0660");
+        to = bits;
     }
 
     void tenant(const std::string& where, const Json& value) {

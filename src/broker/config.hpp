@@ -3,6 +3,7 @@
 // What `iommufd serve` reads:
 //
 //     {"socket": "/run/iommufd/broker.sock", "mode": "0666",
+//      "kubevirt": {"socket": "/run/iommufd/kubevirt.sock", "mode": "0666"},
 //      "tenants": [{"name": "vm-a",
 //                   "peers": [{"uid": 1000, "unit": "vm-a.service"}, {"gid": 36}, {"cgroup": "/machine.slice"}],
 //                   "iommufd": true, "devices": ["0000:02:00.0"], "vdpa": ["/dev/vhost-vdpa-0"],
@@ -21,9 +22,14 @@
 
 namespace iommufd::inline v0_1::broker {
 
+struct SocketPlace {
+    std::string path = {};
+    mode_t mode = 0666;  // who may ask is the policy's business
+};
+
 struct Config {
-    std::string socket = {};  // empty: it is given (socket activation)
-    mode_t mode = 0666;       // of the socket: who may ask is the policy's business
+    SocketPlace socket = {};    // without a path it is given (socket activation)
+    SocketPlace kubevirt = {};  // for KubeVirt's exchange; without a path there is none
     Policy policy = {};
 };
 

@@ -13,19 +13,6 @@
 namespace iommufd::inline v0_1::broker {
 namespace {
 
-// A client that has ended, and whose number another process has: this one.
-Peer reused() {
-    Child child;
-    Peer peer{
-        .process = ::getpid(),
-        .user = ::getuid(),
-        .group = ::getgid(),
-        .handle = {sys::host_kernel(), static_cast<int>(::syscall(SYS_pidfd_open, child.process(), 0))}};
-    EXPECT_TRUE(peer.is_alive());
-    child.end();
-    return peer;
-}
-
 TEST(Peer, is_who_connected) {
     const Peer peer = ourselves();
     EXPECT_EQ(peer.process, ::getpid());

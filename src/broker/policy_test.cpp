@@ -45,14 +45,17 @@ TEST(Policy, a_cgroup_stands_for_those_below_it_and_not_for_those_that_begin_ali
 }
 
 TEST(Config, all_of_it_is_read) {
-    const auto config = read_config(R"({"socket": "/run/b.sock", "mode": "0660", "tenants": [
+    const auto config = read_config(
+        R"({"socket": "/run/b.sock", "mode": "0660", "kubevirt": {"socket": "/run/k.sock", "mode": "0600"}, "tenants": [
         {"name": "a", "peers": [{"uid": 1000, "unit": "a.service"}, {"gid": 36}, {"cgroup": "/machine.slice"}],
          "iommufd": true, "devices": ["02:00.0"], "vdpa": ["/dev/vhost-vdpa-0"], "trusted": true, "unreset": true,
          "accounting": "user", "memlock": "64G", "quotas": {"clients": 1, "devices": 2, "iommufds": 3}},
         {"name": "b", "peers": [{"uid": 0}], "memlock": "unlimited"}]})");
     ASSERT_TRUE(config) << config.error().line();
-    EXPECT_EQ(config->socket, "/run/b.sock");
-    EXPECT_EQ(config->mode, 0660U);
+    EXPECT_EQ(config->socket.path, "/run/b.sock");
+    EXPECT_EQ(config->socket.mode, 0660U);
+    EXPECT_EQ(config->kubevirt.path, "/run/k.sock");
+    EXPECT_EQ(config->kubevirt.mode, 0600U);
     const Tenant& a = config->policy.tenants.at(0);
     EXPECT_EQ(a.peers.size(), 3U);
     EXPECT_EQ(a.peers[0].user, 1000U);
@@ -92,6 +95,9 @@ TEST(Config, what_makes_no_sense_is_refused_with_its_place) {
             R"({"tenants": [{"name": "a", "peers": [{"uid": 1}]}, {"name": "a", "peers": [{"uid": 2}]}]})"),
         HasSubstr("the name of another"));
     EXPECT_THAT(refused(R"({"mode": "888"})"), HasSubstr("mode is none"));
+    EXPECT_THAT(refused(R"({"kubevirt": {}})"), HasSubstr("kubevirt has no socket"));
+    EXPECT_THAT(refused(R"({"kubevirt": {"socket": "/a", "mode": 6}})"),
+                HasSubstr("kubevirt.mode is no text"));
 }
 
 }  // namespace

@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 #include "broker/server.hpp"
 
-#include <fcntl.h>
-#include <sys/socket.h>
-
 #include <array>
 #include <asio/executor_work_guard.hpp>
 #include <asio/io_context.hpp>
@@ -13,8 +10,11 @@
 #include <asio/thread_pool.hpp>
 #include <cerrno>
 #include <new>
+#include <optional>
 #include <unordered_set>
 
+#include "broker/acceptor.hpp"
+#include "broker/kubevirt.hpp"
 #include "sys/socket_message.hpp"
 
 namespace iommufd::inline v0_1::broker {
@@ -48,16 +48,11 @@ struct Server::State : std::enable_shared_from_this<Server::State> {
         : loop(its_loop),
           pool(its_pool),
           options(its_options),
-          listening(std::move(its_listening)),
-          acceptor(its_loop),
-          pause(its_loop),
           retry(its_loop),
-          broker(with_run(std::move(its_broker))) {
-        const int flags = ::fcntl(listening.number(), F_GETFL);
-        (void)::fcntl(listening.number(), F_SETFL, flags | O_NONBLOCK);
-        acceptor.assign(listening.number());
+          broker(with_run(std::move(its_broker))),
+          acceptor(its_loop, std::move(its_listening), [this](sys::Fd socket) { admit(std::move(socket)); }) {
+        acceptor.start();
     }
-    ~State() { (void)acceptor.release(); }
 
     // Work is done by the pool; what follows it by the loop, which has something to do until then.
     Broker::Options with_run(Broker::Options its) {
@@ -69,38 +64,6 @@ struct Server::State : std::enable_shared_from_this<Server::State> {
             });
         };
         return its;
-    }
-
-    void wait_for_clients() {
-        acceptor.async_wait(descriptor_base::wait_read,
-                            [weak = weak_from_this()](const asio::error_code& error) {
-                                if (const auto self = weak.lock(); self && !error) self->accept();
-                            });
-    }
-
-    // Some of those who wait; others have their turn after them.
-    void accept() {
-        constexpr int kAtOnce = 16;
-        for (int i = 0; i < kAtOnce; ++i) {
-            const int fd = ::accept4(listening.number(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
-            if (fd >= 0) {
-                admit({sys::host_kernel(), fd});
-            } else if (errno == EAGAIN) {
-                break;
-            } else if (errno != ECONNABORTED && errno != EINTR) {
-                return pause_accepting();
-            }
-        }
-        wait_for_clients();
-    }
-
-    // No descriptors, no memory: whoever waits there waits until there are.
-    void pause_accepting() {
-        constexpr std::chrono::milliseconds kPause{100};
-        pause.expires_after(kPause);
-        pause.async_wait([weak = weak_from_this()](const asio::error_code& error) {
-            if (const auto self = weak.lock(); self && !error) self->wait_for_clients();
-        });
     }
 
     void admit(sys::Fd socket) try {
@@ -254,21 +217,24 @@ struct Server::State : std::enable_shared_from_this<Server::State> {
     asio::io_context& loop;
     asio::thread_pool& pool;
     ServerOptions options;
-    sys::Fd listening;
-    stream_descriptor acceptor;
-    asio::steady_timer pause;
     asio::steady_timer retry;
     bool watches = false;
     std::unordered_set<Handle> connections;
     Broker broker;
+    Acceptor acceptor;
+    std::optional<KubevirtSocket> kubevirt;
 };
 
 Server::Server(asio::io_context& loop, asio::thread_pool& pool, sys::Fd listening, Broker::Options broker,
                ServerOptions options)
-    : state_(std::make_shared<State>(loop, pool, std::move(listening), std::move(broker), options)) {
-    state_->wait_for_clients();
-}
+    : state_(std::make_shared<State>(loop, pool, std::move(listening), std::move(broker), options)) {}
 Server::~Server() = default;
+
+void Server::serve_kubevirt(sys::Fd listening) {
+    const ServerOptions& options = state_->options;
+    state_->kubevirt.emplace(state_->loop, std::move(listening), state_->broker, options.most_clients,
+                             options.patience);
+}
 
 std::size_t Server::clients() const noexcept { return state_->connections.size(); }
 

@@ -38,6 +38,9 @@ public:
     Server(const Server&) = delete;
     Server& operator=(const Server&) = delete;
 
+    // KubeVirt's exchange as well, at another Unix stream socket, by the same policy and books. Before the loop runs.
+    void serve_kubevirt(sys::Fd listening);
+
     std::size_t clients() const noexcept;
 
 private:

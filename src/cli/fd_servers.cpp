@@ -41,7 +41,7 @@ Result<std::unique_ptr<object::FdServer>> FdServers::serve(const object::FdServe
                                                            sys::Kernel& kernel) {
     auto config = config_of(options);
     if (!config) return config.error();
-    auto socket = monitor::ListeningSocket::at(options.path, config->mode);
+    auto socket = monitor::ListeningSocket::at(options.path, config->socket.mode);
     if (!socket) return socket.error();
     const int mine = ::fcntl(socket->fd(), F_DUPFD_CLOEXEC, 0);
     if (mine < 0) return Error(Operation::dup, errno, compose("cannot listen at ", options.path));

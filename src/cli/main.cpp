@@ -21,6 +21,7 @@
 #include "cli/fail.hpp"
 #include "cli/get.hpp"
 #include "cli/metrics.hpp"
+#include "cli/model.hpp"
 #include "cli/plan.hpp"
 #include "cli/run.hpp"
 #include "cli/serve.hpp"
@@ -227,6 +228,23 @@ void add_to(CLI::App& command, PlanArguments& arguments) {
     command.add_flag("--json", arguments.json, "as JSON");
 }
 
+void add_to(CLI::App& command, ModelArguments& arguments) {
+    command.footer(
+        "The command and its arguments follow after --: iommufd model [OPTIONS] -- COMMAND [ARGUMENT...]\n\n"
+        "The command and its children need no privilege and no change: /dev/iommu, /dev/vfio/devices/*, "
+        "/dev/vhost-vdpa-* "
+        "and what /sys says of\n"
+        "devices and their IOMMU are the model's, whatever this machine has. What can't be served stands in "
+        "docs/model.md.\n"
+        "Exit status: the command's own; 125 if it can't be prepared, 126 if it can't be started, 127 if it "
+        "isn't found.");
+    command
+        .add_option(
+            "--machine,--model", arguments.machine,
+            "the machine: devices=edu,nvme:size=64M, or a file FILE.json; without it one device of each kind")
+        ->type_name("DESCRIPTION");
+}
+
 // Takes away the words of the command that is to be started: what follows the first "--".
 std::vector<std::string> cut_command(std::vector<std::string>& words) {
     const auto mark = std::ranges::find(words, "--");
@@ -279,6 +297,11 @@ int main(int argc, char** argv) {
     CLI::App* const get_command =
         app.add_subcommand("get", "start a command with descriptors that `iommufd serve` gives");
     add_to(*get_command, get_arguments);
+
+    ModelArguments model_arguments;
+    CLI::App* const model_command = app.add_subcommand(
+        "model", "run a command on the embedded model kernel, on a machine that has no IOMMU");
+    add_to(*model_command, model_arguments);
 
     BindArguments bind_arguments;
     CLI::App* const bind_command =
@@ -346,11 +369,13 @@ int main(int argc, char** argv) {
     auto words = object::normalise_argv({argv + 1, static_cast<std::size_t>(argc > 0 ? argc - 1 : 0)});
     if (!words.empty() && words.front() == "exec") exec_arguments.command = cut_command(words);
     if (!words.empty() && words.front() == "get") get_arguments.command = cut_command(words);
+    if (!words.empty() && words.front() == "model") model_arguments.command = cut_command(words);
     std::reverse(words.begin(), words.end());  // as CLI11 wants them
     try {
         app.parse(words);
         if ((exec_command->parsed() && exec_arguments.command.empty()) ||
-            (get_command->parsed() && get_arguments.command.empty()))
+            (get_command->parsed() && get_arguments.command.empty()) ||
+            (model_command->parsed() && model_arguments.command.empty()))
             throw CLI::RequiredError("the command that is to be started, after --,");
     } catch (const CLI::ParseError& error) {
         if (error.get_exit_code() == 0) {  // --help, --version
@@ -365,6 +390,7 @@ int main(int argc, char** argv) {
     if (exec_command->parsed()) return exec(exec_arguments);
     if (serve_command->parsed()) return serve(serve_arguments);
     if (get_command->parsed()) return get(get_arguments);
+    if (model_command->parsed()) return model(model_arguments);
     if (doctor_command->parsed()) return doctor::examine(doctor_arguments);
     if (plan_command->parsed()) return plan(plan_arguments);
     if (top_command->parsed()) return top(top_arguments);

@@ -61,6 +61,16 @@ Result<sys::Fd> given_socket() {
     return socket;
 }
 
+// Makes the socket, which is removed with `made`.
+Result<sys::Fd> listen_at(const broker::SocketPlace& place, std::optional<monitor::ListeningSocket>& made) {
+    auto socket = monitor::ListeningSocket::at(place.path, place.mode);
+    if (!socket) return socket.error();
+    made.emplace(*std::move(socket));
+    const int mine = ::fcntl(made->fd(), F_DUPFD_CLOEXEC, 0);
+    if (mine < 0) return Error(Operation::dup, errno, "cannot listen");
+    return sys::Fd(sys::host_kernel(), mine);
+}
+
 // A thousand clients take a thousand descriptors.
 void raise_descriptor_limit() {
     rlimit limit{};
@@ -86,26 +96,26 @@ int serve(const ServeArguments& arguments) {
     asio::signal_set signals(loop, SIGINT, SIGTERM);
     auto listening = given_socket();
     if (!listening) return fail(kFailed, listening.error());
-    std::optional<monitor::ListeningSocket> own;
+    std::optional<monitor::ListeningSocket> own, kubevirt;
     if (!*listening) {
-        if (config->socket.empty())
+        if (config->socket.path.empty())
             return fail(
                 kUsage,
                 Error::refused(
                     EINVAL, "cannot serve", "no socket is given, and the configuration names none",
                     "give it \"socket\": \"/run/iommufd/broker.sock\", or start it by a socket unit"));
-        auto made = monitor::ListeningSocket::at(config->socket, config->mode);
-        if (!made) return fail(kFailed, made.error());
-        own.emplace(*std::move(made));
-        const int mine = ::fcntl(own->fd(), F_DUPFD_CLOEXEC, 0);
-        if (mine < 0) return fail(kFailed, Error(Operation::dup, errno, "cannot listen"));
-        listening = sys::Fd(sys::host_kernel(), mine);
+        listening = listen_at(config->socket, own);
+        if (!listening) return fail(kFailed, listening.error());
     }
+    auto listening_for_kubevirt =
+        config->kubevirt.path.empty() ? Result<sys::Fd>(sys::Fd()) : listen_at(config->kubevirt, kubevirt);
+    if (!listening_for_kubevirt) return fail(kFailed, listening_for_kubevirt.error());
     const std::size_t tenants = config->policy.tenants.size();
     asio::thread_pool pool(std::size_t{4});
     {
-        const broker::Server server(loop, pool, *std::move(listening),
-                                    {.policy = std::move(config->policy), .journal = tell});
+        broker::Server server(loop, pool, *std::move(listening),
+                              {.policy = std::move(config->policy), .journal = tell});
+        if (*listening_for_kubevirt) server.serve_kubevirt(*std::move(listening_for_kubevirt));
         signals.async_wait([&](const asio::error_code& error, int) {
             if (!error) loop.stop();
         });

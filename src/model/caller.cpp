@@ -6,9 +6,11 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstdio>
-#include <cstring>
+#include <string>
 
 #include "model/physical.hpp"
 
@@ -54,10 +56,20 @@ CallerScope::~CallerScope() { current = before_; }
 
 std::vector<MappedPiece> read_maps(const char* path) {
     const std::unique_ptr<FILE, int (*)(FILE*)> maps(std::fopen(path, "re"), std::fclose);
+    std::string text;
+    std::array<char, 4096> part{};
+    for (std::size_t length = 1; maps && length != 0;) {
+        length = std::fread(part.data(), 1, part.size(), maps.get());
+        text.append(part.data(), length);
+    }
+    return parse_maps(text);
+}
+
+std::vector<MappedPiece> parse_maps(std::string_view text) {
     std::vector<MappedPiece> pieces;
-    char line[512];
-    bool at_start = true;
-    while (maps && std::fgets(line, sizeof line, maps.get()) != nullptr) {
+    while (!text.empty()) {
+        const std::string line(text.substr(0, text.find('\n')));
+        text.remove_prefix(std::min(line.size() + 1, text.size()));
         unsigned long first = 0;
         unsigned long end = 0;
         unsigned long offset = 0;
@@ -65,8 +77,8 @@ std::vector<MappedPiece> read_maps(const char* path) {
         unsigned major = 0;
         unsigned minor = 0;
         char mode[5] = {};
-        if (at_start && std::sscanf(line, "%lx-%lx %4s %lx %x:%x %lu", &first, &end, mode, &offset, &major,
-                                    &minor, &inode) == 7)
+        if (std::sscanf(line.c_str(), "%lx-%lx %4s %lx %x:%x %lu", &first, &end, mode, &offset, &major,
+                        &minor, &inode) == 7)
             pieces.push_back({.first = first,
                               .last = end - 1,
                               .container = ::makedev(major, minor),
@@ -75,7 +87,6 @@ std::vector<MappedPiece> read_maps(const char* path) {
                               .shared = mode[3] == 's',
                               .readable = mode[0] == 'r',
                               .writable = mode[1] == 'w'});
-        at_start = std::strchr(line, '\n') != nullptr;
     }
     return pieces;
 }

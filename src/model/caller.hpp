@@ -16,6 +16,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string_view>
 #include <vector>
 
 namespace iommufd::inline v0_1::model {
@@ -43,6 +44,7 @@ struct MappedPiece {
 
 // All pieces of the process whose file of /proc this is, ascending. None where it can't be read.
 std::vector<MappedPiece> read_maps(const char* path);
+std::vector<MappedPiece> parse_maps(std::string_view text);
 
 class Caller {
 public:

@@ -111,6 +111,9 @@ int Context::ioctl(unsigned long request, user::Address argument) {
 }
 
 Context::~Context() {
+    Leaks left;
+    count(left);
+    hardware_.left.record(left);
     const sys::Lock lock(mutex_);
     // Descriptors and devices hold the context, so none is left: what nobody uses goes first.
     while (objects_.size() != 0) {

@@ -45,6 +45,24 @@ private:
     std::uint64_t count_ IOMMUFD_GUARDED_BY(mutex_) = 0;
 };
 
+// What contexts still had when they went.
+class LeftLog {
+public:
+    void record(const Leaks& left) IOMMUFD_EXCLUDES(mutex_) {
+        const sys::Lock lock(mutex_);
+        all_.objects += left.objects;
+        all_.mappings += left.mappings;
+    }
+    Leaks all() const IOMMUFD_EXCLUDES(mutex_) {
+        const sys::Lock lock(mutex_);
+        return all_;
+    }
+
+private:
+    mutable sys::Mutex mutex_;
+    Leaks all_ IOMMUFD_GUARDED_BY(mutex_);
+};
+
 // The IOMMU as its driver presents it.
 struct Iommu {
     IommuKind kind;
@@ -82,6 +100,7 @@ struct Hardware {
     std::uint64_t first_region = 0;
     BackingFiles backing_files = {};
     BlockedLog blocked = {};
+    LeftLog left = {};
     PinRegistry pins = {};
     Mappings mappings = {};
 };

@@ -8,6 +8,7 @@
 #include "model/edu.hpp"
 #include "model/file_table.hpp"
 #include "model/hardware.hpp"
+#include "model/inside.hpp"
 #include "model/model_kernel.hpp"
 #include "model/nvme.hpp"
 #include "model/sysfs.hpp"
@@ -134,6 +135,14 @@ void Machine::State::add_vdpa(const DeviceDescription& description) {
 Machine::Machine(const Description& description) : state_(std::make_unique<State>(description)) {}
 
 Machine::~Machine() = default;
+
+void Inside::place_regions(Machine& machine, std::uint64_t first) {
+    machine.state_->hardware.first_region = first;
+}
+
+Leaks Inside::left(const Machine& machine) { return machine.state_->hardware.left.all(); }
+
+Inside Inside::of(Machine& machine) { return {.tree = machine.state_->tree, .files = machine.state_->files}; }
 
 sys::Kernel& Machine::kernel() noexcept { return state_->kernel; }
 

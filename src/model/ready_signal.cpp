@@ -2,11 +2,11 @@
 #include "model/ready_signal.hpp"
 
 #include <fcntl.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
+#include <string>
 
 namespace iommufd::inline v0_1::model {
 
@@ -21,13 +21,18 @@ ReadySignal::~ReadySignal() {
 
 int ReadySignal::make(Polls polls, ProgramsEnd& end) noexcept {
     std::array<int, 2> ends{};
-    const int made = polls == Polls::readable
-                         ? ::pipe2(ends.data(), O_CLOEXEC | O_NONBLOCK)
-                         : ::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends.data());
-    if (made < 0) return -errno;
+    if (::pipe2(ends.data(), O_CLOEXEC | O_NONBLOCK) < 0) return -errno;
     end.own(ends[0]);
     peer_ = ends[1];
-    own_ = ::fcntl(ends[0], F_DUPFD_CLOEXEC, 0);
+    if (polls == Polls::readable_and_writable) {
+        // The same pipe, opened for both.
+        const std::string path = "/proc/self/fd/" + std::to_string(ends[0]);
+        const int both = ::open(path.c_str(), O_RDWR | O_CLOEXEC | O_NONBLOCK);
+        if (both < 0) return -errno;
+        (void)::close(end.release());
+        end.own(both);
+    }
+    own_ = ::fcntl(end.number(), F_DUPFD_CLOEXEC, 0);
     return own_ < 0 ? -errno : 0;
 }
 

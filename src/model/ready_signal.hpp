@@ -16,6 +16,7 @@ public:
     ~ProgramsEnd();
 
     void own(int fd) noexcept { fd_ = fd; }
+    int number() const noexcept { return fd_; }
     int release() noexcept { return std::exchange(fd_, -1); }
 
 private:
@@ -26,7 +27,7 @@ class ReadySignal {
 public:
     enum class Polls {
         readable,               // a pipe's end
-        readable_and_writable,  // a socket
+        readable_and_writable,  // a pipe that is open for both
     };
 
     ReadySignal() noexcept = default;

@@ -87,6 +87,10 @@ int Tree::resolve(std::string_view path, bool follow, std::string& real) const {
     return 0;
 }
 
+void Tree::each(const std::function<void(const std::string&, const Entry&)>& visit) const {
+    for (const auto& [path, entry] : entries_) visit(path, entry);
+}
+
 int Tree::find(std::string_view path, bool follow, const Entry*& entry) const {
     std::string real;
     if (const int rc = resolve(path, follow, real); rc < 0) return rc;

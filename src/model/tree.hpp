@@ -42,6 +42,11 @@ public:
     // 0 and the entry after following links (the last one only if `follow`), or a negative errno.
     int find(std::string_view path, bool follow, const Entry*& entry) const;
 
+    // 0 and the path that has no links in it any more, or a negative errno.
+    int resolve(std::string_view path, bool follow, std::string& real) const;
+    // Every entry with its real path, folders before what is in them.
+    void each(const std::function<void(const std::string& path, const Entry& entry)>& visit) const;
+
     int stat(std::string_view path, sys::FileStatus& status) const;
     int readlink(std::string_view path, std::string& target) const;
     int readdir(std::string_view path, std::vector<std::string>& names) const;
@@ -49,7 +54,6 @@ public:
 
 private:
     void add(const std::string& path, Entry entry);
-    int resolve(std::string_view path, bool follow, std::string& real) const;
 
     std::map<std::string, Entry, std::less<>> entries_;  // by real absolute path; "" is the root
     std::vector<std::string> covered_;

@@ -81,7 +81,7 @@ private:
     const bool group_is_viable_;
     const Iommu& iommu_;
     const bool takes_pasids_;
-    const std::uint64_t first_region_;
+    const std::uint64_t& first_region_;
     FileTable& files_;
     DmaPort dma_;
     PciEndpoint endpoint_;

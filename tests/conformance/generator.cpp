@@ -35,7 +35,7 @@ Call Generator::next() {
         Choice{3, &G::option},
         Choice{2, &G::vfio_ioas},
         Choice{1, &G::change_process},
-        Choice{1, &G::get_pa},
+        Choice{2, &G::get_pa},
         Choice{7, &G::hwpt_alloc},
         Choice{2, &G::hw_info},
         Choice{2, &G::set_dirty},
@@ -95,7 +95,7 @@ Call Generator::next() {
             std::ranges::any_of(call.patches, [](const Call::Patch& p) { return !p.reference.any(); }) ||
             ((call.verb == Verb::read || call.verb == Verb::write) && !call.descriptor.any());
         if (vain && !chance(6)) continue;
-        if (call.verb == Verb::ioctl && call.argument.size() > 4 && chance(1))
+        if (call.verb == Verb::ioctl && call.argument.size() > 4 && chance(2))
             call.place = chance(50) ? ArgumentPlace::read_only : ArgumentPlace::cut_short;
         return call;
     }
@@ -188,10 +188,10 @@ void Generator::attach_buffer(Call& call, std::size_t at, std::span<const std::u
 
 void Generator::spoil_size(Call& call, std::size_t least) {
     std::uint32_t size = static_cast<std::uint32_t>(call.argument.size());
-    if (chance(1)) {
+    if (chance(2)) {
         size = static_cast<std::uint32_t>(
-            pick<std::size_t>({0, 4, least - 1, least, size - 1, size + 8, size + 64}));
-        if (chance(50) && size > call.argument.size()) {  // not zero behind the end
+            pick<std::size_t>({0, 4, least - 1, least, size - 1, size + 8, size + 8, size + 64}));
+        if (chance(70) && size > call.argument.size()) {  // not zero behind the end
             call.argument.resize(size);
             call.argument.back() = 1;
         }

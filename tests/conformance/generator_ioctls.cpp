@@ -278,7 +278,10 @@ Call Generator::hw_queue_alloc() {
     }
     const std::uint64_t end = command.nesting_parent_iova % kPage + command.length;
     if (end > kPage && end < 1UL << 40) command.length = kPage - command.nesting_parent_iova % kPage;
-    if (chance(3)) command.length = pick<std::uint64_t>({1UL << 44, 1UL << 45, ~0UL - kPage + 1, ~0UL});
+    if (chance(5)) {
+        command.length = pick<std::uint64_t>({1UL << 44, 1UL << 45, ~0UL - kPage + 1, ~0UL});
+        if (chance(50)) command.nesting_parent_iova = 0;
+    }
     Call call = ioctl("HW_QUEUE_ALLOC", uapi::kHwQueueAlloc, command);
     refer(call, offsetof(uapi::HwQueueAlloc, viommu_id), object({Kind::viommu}));
     call.outputs = {{Kind::hw_queue, offsetof(uapi::HwQueueAlloc, out_hw_queue_id), 4}};

@@ -18,7 +18,7 @@ struct Excuse {
 };
 
 constexpr Excuse kExcuses[] = {
-    {"", ENOTTY, "this kernel has them all; that of an older one is model's vintage"},
+    {"", ENOTTY, "this kernel has them all; what an older one lacks is the model's tests'"},
     {"", ENOMEM,
      "no call makes memory scarce, and CAP_IPC_LOCK is not limited; allocation failures are walked through "
      "elsewhere"},

@@ -159,6 +159,8 @@ struct Leaks {
     IOMMUFD_EXPORT std::string text() const;  // "2 descriptors, 1 mapping"; "nothing"
 };
 
+struct Inside;
+
 class IOMMUFD_EXPORT Machine {
 public:
     // Throws std::bad_alloc or std::system_error where the process has no memory, thread or descriptor.
@@ -182,6 +184,7 @@ public:
     bool request_device(std::string_view name);
 
 private:
+    friend struct Inside;
     struct State;
     std::unique_ptr<State> state_;
 };

@@ -22,6 +22,7 @@ OTHER = 1234  # another user
 IOAS_ALLOC, IOAS_MAP, BIND, ATTACH = 0x3b81, 0x3b85, 0x3b76, 0x3b77
 EBUSY = 16
 KILLS = 200
+KUBEVIRT_CLIENT = str(pathlib.Path(__file__).resolve().parents[1] / "kubevirt_client")
 
 # A client that gets an iommufd and a device, binds, attaches and maps, says so, and stays.
 WORK = """
@@ -92,14 +93,21 @@ class BrokerTest(CommandTest):
         self.script.write_text(WORK, encoding="ascii")
 
     @contextlib.contextmanager
-    def serving(self, tenants):
+    def serving(self, tenants, activated=False, **more):
+        """By itself, or started by a stand-in for systemd when the first client connects."""
         config = self.folder / "broker.json"
-        config.write_text(json.dumps({"socket": self.path, "tenants": tenants}), encoding="ascii")
+        place = {} if activated else {"socket": self.path}
+        config.write_text(json.dumps(place | {"tenants": tenants} | more), encoding="ascii")
+        starter = ["systemd-socket-activate", "-l", self.path] if activated else []
         journal = self.folder / "journal"
         with open(journal, "wb") as output:
-            with subprocess.Popen([support.iommufd, "serve", "--config", str(config)], stderr=output) as server:
+            with subprocess.Popen([*starter, support.iommufd, "serve", "--config", str(config)], stderr=output) as server:
                 self.server, self.journal_file = server, journal
-                self.wait(lambda: "ready" in self.journal())
+                if activated:
+                    self.wait(lambda: os.path.exists(self.path))
+                    os.chmod(self.path, 0o666)  # SocketMode=
+                else:
+                    self.wait(lambda: "ready" in self.journal())
                 try:
                     yield server
                 finally:
@@ -159,28 +167,83 @@ TENANTS = [{"name": "a", "peers": [{"uid": NOBODY}], "iommufd": True, "devices":
 
 
 class Broker(BrokerTest):
+    def check_two_tenants(self):
+        a = self.client(NOBODY, NVME, "--memlock", "unlimited")
+        self.assertEqual(a.stdout.readline(), b"mapped\n")
+        b = self.client(OTHER, EDU, "--memlock", "64M")
+        self.assertEqual(b.stdout.readline(), b"mapped\n")
+        for user, device in ((NOBODY, EDU), (OTHER, NVME)):
+            refused = self.client(user, device)
+            _, error = refused.communicate(timeout=20)
+            self.assertEqual(refused.returncode, 125)
+            self.assertIn(b"EACCES (the policy doesn't allow it to", error)
+        stranger = self.client(4321, NVME)
+        _, error = stranger.communicate(timeout=20)
+        self.assertIn(b"no tenant of the policy is for uid 4321", error)
+        refused = self.client(OTHER, EDU, "--memlock", "unlimited")
+        self.assertIn(b"the policy allows 'b' 64 MiB", refused.communicate(timeout=20)[1])
+        for process in (a, b):
+            process.kill()
+            process.communicate()
+        lines = self.journal()
+        self.assertIn(f"given iommufd,'{NVME}'", lines)
+        self.assertIn(f"refused iommufd,'{EDU}' to 'a' (uid {NOBODY}", lines)
+
     def test_each_tenant_gets_what_it_may_and_is_refused_the_rest_with_the_reason(self):
         with self.serving(TENANTS):
-            a = self.client(NOBODY, NVME, "--memlock", "unlimited")
-            self.assertEqual(a.stdout.readline(), b"mapped\n")
-            b = self.client(OTHER, EDU, "--memlock", "64M")
-            self.assertEqual(b.stdout.readline(), b"mapped\n")
-            for user, device in ((NOBODY, EDU), (OTHER, NVME)):
-                refused = self.client(user, device)
-                _, error = refused.communicate(timeout=20)
-                self.assertEqual(refused.returncode, 125)
-                self.assertIn(b"EACCES (the policy doesn't allow it to", error)
-            stranger = self.client(4321, NVME)
-            _, error = stranger.communicate(timeout=20)
-            self.assertIn(b"no tenant of the policy is for uid 4321", error)
-            refused = self.client(OTHER, EDU, "--memlock", "unlimited")
-            self.assertIn(b"the policy allows 'b' 64 MiB", refused.communicate(timeout=20)[1])
-            for process in (a, b):
-                process.kill()
-                process.communicate()
-            lines = self.journal()
-            self.assertIn(f"given iommufd,'{NVME}'", lines)
-            self.assertIn(f"refused iommufd,'{EDU}' to 'a' (uid {NOBODY}", lines)
+            self.check_two_tenants()
+
+    def test_started_by_a_socket_of_systemds_it_does_the_same(self):
+        with self.serving(TENANTS, activated=True):
+            self.check_two_tenants()
+
+    def test_who_is_in_a_unit_or_a_cgroup_gets_what_is_its_own_and_not_who_names_his_own_alike(self):
+        def get(cgroup, device):
+            """As nobody, in that cgroup."""
+            folder = pathlib.Path("/sys/fs/cgroup") / cgroup
+            folder.mkdir(parents=True, exist_ok=True)
+
+            def join():
+                (folder / "cgroup.procs").write_text(str(os.getpid()), encoding="ascii")
+                as_user(NOBODY)()
+
+            return subprocess.run([support.iommufd, "get", "--socket", self.path, "--device", device, "--", "/bin/true"],
+                                  preexec_fn=join, stderr=subprocess.PIPE, text=True, timeout=30, check=False)
+
+        with self.serving([{"name": "vm", "peers": [{"uid": NOBODY, "unit": "vm-a.service"}], "devices": [EDU], "unreset": True},
+                           {"name": "ci", "peers": [{"cgroup": "/ci.slice"}], "devices": [NVME]}]):
+            for cgroup, device in (("system.slice/vm-a.service/emulator", EDU), ("ci.slice/job-1.scope", NVME)):
+                self.assertEqual(get(cgroup, device).returncode, 0, self.journal())
+            self.assertIn("to 'vm'", self.journal())
+            self.assertIn("to 'ci'", self.journal())
+            for cgroup, device in (("system.slice/vm-a.service", NVME), ("ci.slice", EDU)):
+                self.assertIn("EACCES (the policy doesn't allow it to", get(cgroup, device).stderr)
+            for cgroup in ("user.slice/user-65534.slice/user@65534.service/vm-a.service", "ci.slices", "system.slice/vm-b.service"):
+                self.assertIn(f"no tenant of the policy is for uid {NOBODY}, gid {NOBODY}, cgroup /{cgroup}", get(cgroup, EDU).stderr)
+
+    def test_a_pod_of_kubevirts_gets_its_iommufd_as_it_is_used_to_and_nobody_else_does(self):
+        path = f"{self.path}.pods"
+        pods = [{"name": "pods", "peers": [{"uid": NOBODY}], "iommufd": True, "quotas": {"iommufds": 1}}]
+
+        def pod(user, *seconds):
+            return subprocess.Popen([KUBEVIRT_CLIENT, path, *seconds], preexec_fn=as_user(user), stdout=subprocess.PIPE,
+                                    stderr=subprocess.PIPE)
+
+        with self.serving(pods, kubevirt={"socket": path}):
+            first = pod(NOBODY, "60")
+            self.assertEqual(first.stdout.readline(), b"got iommufd\n")
+            for user, reason in ((NOBODY, "has its 1 iommufds"), (OTHER, f"no tenant of the policy is for uid {OTHER}")):
+                refused = pod(user)
+                self.assertEqual((refused.communicate(timeout=20)[0], refused.returncode), (b"", 1))
+                self.assertIn(reason, self.journal())
+            first.kill()
+            first.communicate()
+            self.wait(lambda: "returned iommufd by 'pods'" in self.journal())
+            # It has its iommufd, and uses it again, when the broker has gone.
+            second = pod(NOBODY, "3")
+            self.assertEqual(second.stdout.readline(), b"got iommufd\n")
+        self.assertEqual(second.communicate(timeout=20)[1], b"")
+        self.assertEqual(second.returncode, 0)
 
     def test_a_client_killed_at_any_moment_leaves_nothing(self):
         with self.serving(TENANTS):
@@ -264,22 +327,3 @@ class Broker(BrokerTest):
 
             self.wait(is_given)
             other.close()
-
-    def test_it_serves_the_socket_that_systemd_passes(self):
-        config = self.folder / "activated.json"
-        config.write_text(json.dumps({"tenants": TENANTS}), encoding="ascii")
-        with subprocess.Popen(["systemd-socket-activate", "-l", self.path, support.iommufd, "serve", "--config", str(config)],
-                              stderr=subprocess.DEVNULL) as server:
-            try:
-                end = time.monotonic() + 15
-                while not os.path.exists(self.path) and time.monotonic() < end:
-                    time.sleep(0.05)
-                client = Connection(self.path)
-                answer, descriptors = client.get(iommufd=True, devices=[EDU])
-                self.assertNotIn("error", answer)
-                self.assertEqual(len(descriptors), 2)
-                for descriptor in descriptors:
-                    os.close(descriptor)
-                client.close()
-            finally:
-                server.terminate()

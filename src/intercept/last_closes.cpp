@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+#include "intercept/last_closes.hpp"
+
+#include <fcntl.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <string>
+#include <system_error>
+
+namespace iommufd::inline v0_1::intercept {
+
+LastCloses::LastCloses() : events_(sys::host_kernel(), ::inotify_init1(IN_NONBLOCK | IN_CLOEXEC)) {
+    if (!events_) throw std::system_error(errno, std::generic_category(), "cannot watch files");
+}
+
+int LastCloses::open_for_programs(int own) {
+    sys::Fd first(sys::host_kernel(), own);
+    const auto path_of = [](int fd) { return "/proc/self/fd/" + std::to_string(fd); };
+    const auto open_again = [&](int access) {
+        return sys::Fd(sys::host_kernel(), ::open(path_of(own).c_str(), access | O_NONBLOCK | O_CLOEXEC));
+    };
+    Watched watched{.identity = {}, .own = open_again(O_RDONLY)};
+    sys::Fd theirs = open_again(::fcntl(own, F_GETFL) & O_ACCMODE);
+    struct stat found{};
+    if (!watched.own || !theirs || ::fstat(own, &found) < 0) return -errno;
+    watched.identity = {.container = found.st_dev, .inode = found.st_ino};
+    (void)first.close();  // of which nobody is told
+    const int number = ::inotify_add_watch(events_.number(), path_of(theirs.number()).c_str(),
+                                           IN_CLOSE_WRITE | IN_CLOSE_NOWRITE);
+    if (number < 0) return errno == ENOSPC ? -ENOMEM : -errno;
+    watched_.insert_or_assign(number, std::move(watched));
+    return theirs.release();
+}
+
+// A pipe has no leases: it is opened once for programs.
+bool LastCloses::is_last(const Watched& watched) const {
+    if (::fcntl(watched.own.number(), F_SETLEASE, F_RDLCK) < 0) return errno != EAGAIN;
+    (void)::fcntl(watched.own.number(), F_SETLEASE, F_UNLCK);
+    return true;
+}
+
+void LastCloses::see(const std::function<void(const model::FileIdentity&)>& gone) {
+    alignas(inotify_event) std::array<char, 4096> events{};
+    for (;;) {
+        const ssize_t length = ::read(events_.number(), events.data(), events.size());
+        if (length <= 0) return;
+        inotify_event event{};
+        for (ssize_t at = 0; at < length; at += static_cast<ssize_t>(sizeof event + event.len)) {
+            std::memcpy(&event, events.data() + at, sizeof event);
+            const auto watched = watched_.find(event.wd);
+            if (watched == watched_.end() || !is_last(watched->second)) continue;
+            const model::FileIdentity identity = watched->second.identity;
+            (void)::inotify_rm_watch(events_.number(), event.wd);
+            watched_.erase(watched);
+            gone(identity);
+        }
+    }
+}
+
+}  // namespace iommufd::inline v0_1::intercept

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//
+// Learns when programs have let go of a file for the last time: by exit, close, or munmap, in whichever process. The
+// kernel tells of each open file that ends (inotify), before the program that ended it goes on; whether it was the last
+// one, a lease says, which it grants where nobody has the file open for writing.
+//
+// Threads: none; it belongs to the supervisor's loop.
+#pragma once
+
+#include <functional>
+#include <map>
+
+#include "model/caller.hpp"
+#include "sys/fd.hpp"
+
+namespace iommufd::inline v0_1::intercept {
+
+class LastCloses {
+public:
+    // Throws std::system_error where the process may have no inotify.
+    LastCloses();
+
+    // Readable when there is something to see.
+    int fd() const noexcept { return events_.number(); }
+    // Watches the file behind `own`, a memfd or a pipe, which is closed; programs have what is returned: another opening
+    // of it. A negative errno.
+    int open_for_programs(int own);
+    // Calls `gone` for each file whose last opening has ended.
+    void see(const std::function<void(const model::FileIdentity&)>& gone);
+
+private:
+    struct Watched {
+        model::FileIdentity identity;
+        sys::Fd own;  // read-only
+    };
+
+    bool is_last(const Watched& watched) const;
+
+    sys::Fd events_;
+    std::map<int, Watched> watched_;  // by inotify's number
+};
+
+}  // namespace iommufd::inline v0_1::intercept

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+#include "intercept/process_memory.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <new>
+#include <string>
+
+namespace iommufd::inline v0_1::intercept {
+namespace {
+
+constexpr std::uint64_t kPage = 4096;
+
+std::string proc(pid_t process, const char* name) { return "/proc/" + std::to_string(process) + '/' + name; }
+
+sys::Fd open_at(pid_t process, const char* name, int flags) {
+    return {sys::host_kernel(), ::open(proc(process, name).c_str(), flags | O_CLOEXEC)};
+}
+
+}  // namespace
+
+pid_t process_of(pid_t thread) {
+    const std::unique_ptr<FILE, int (*)(FILE*)> status(std::fopen(proc(thread, "status").c_str(), "re"),
+                                                       std::fclose);
+    std::array<char, 256> line{};
+    int process = -1;
+    while (status && std::fgets(line.data(), line.size(), status.get()) != nullptr)
+        if (std::sscanf(line.data(), "Tgid: %d", &process) == 1) break;
+    return process;
+}
+
+int ProcessMemory::read(void* to, std::uint64_t from, std::size_t length) noexcept {
+    auto* position = static_cast<std::byte*>(to);
+    while (length > 0) {
+        const ssize_t moved = ::pread(memory_.number(), position, length, static_cast<off_t>(from));
+        if (moved <= 0) return -EFAULT;
+        position += moved;
+        from += static_cast<std::uint64_t>(moved);
+        length -= static_cast<std::size_t>(moved);
+    }
+    return 0;
+}
+
+int ProcessMemory::write(std::uint64_t to, const void* from, std::size_t length) noexcept {
+    const auto* position = static_cast<const std::byte*>(from);
+    while (length > 0) {
+        const ssize_t moved = ::pwrite(memory_.number(), position, length, static_cast<off_t>(to));
+        if (moved <= 0) return -EFAULT;
+        position += moved;
+        to += static_cast<std::uint64_t>(moved);
+        length -= static_cast<std::size_t>(moved);
+    }
+    return 0;
+}
+
+// What the program may do itself, since /proc/PID/mem would do more; then each page once.
+int ProcessMemory::populate(std::uint64_t from, std::uint64_t length, bool write) noexcept {
+    const std::uint64_t last = from + length - 1;
+    try {
+        std::uint64_t next = from;
+        for (const model::MappedPiece& piece : mapped()) {
+            if (piece.last < next) continue;
+            if (piece.first > next || !(write ? piece.writable : piece.readable)) return -EFAULT;
+            if (piece.last >= last) {
+                next = last;
+                break;
+            }
+            next = piece.last + 1;
+        }
+        if (next != last) return -EFAULT;
+    } catch (const std::bad_alloc&) {
+        return -ENOMEM;
+    }
+    std::byte byte{};
+    for (std::uint64_t page = from / kPage * kPage; page <= last; page += kPage)
+        if (read(&byte, page, 1) < 0) return -EFAULT;
+    return 0;
+}
+
+std::vector<model::MappedPiece> ProcessMemory::mapped() {
+    std::string text;
+    std::array<char, 16384> part{};
+    for (;;) {
+        const ssize_t length =
+            ::pread(maps_.number(), part.data(), part.size(), static_cast<off_t>(text.size()));
+        if (length <= 0) break;
+        text.append(part.data(), static_cast<std::size_t>(length));
+    }
+    return model::parse_maps(text);
+}
+
+bool ProcessMemory::alive() const noexcept {
+    std::byte byte{};
+    return ::pread(memory_.number(), &byte, 1, 0) !=
+           0;  // 0 where there is no address space; an error for its first page
+}
+
+int ProcessMemories::of(pid_t thread, std::shared_ptr<ProcessMemory>& memory) {
+    std::erase_if(known_, [](const auto& entry) { return entry.second.expired(); });
+    const pid_t process = process_of(thread);
+    if (process < 0) return -ESRCH;
+    if (const auto known = known_.find(process); known != known_.end()) {
+        memory = known->second.lock();
+        if (memory && memory->alive()) return 0;
+    }
+    sys::Fd bytes = open_at(process, "mem", O_RDWR);
+    sys::Fd maps = open_at(process, "maps", O_RDONLY);
+    if (!bytes || !maps) return errno == EMFILE || errno == ENFILE ? -EMFILE : -EACCES;
+    memory = std::make_shared<ProcessMemory>(std::move(bytes), std::move(maps));
+    known_.insert_or_assign(process, memory);
+    return 0;
+}
+
+}  // namespace iommufd::inline v0_1::intercept

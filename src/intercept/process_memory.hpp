@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//
+// The memory of a process, for as long as it is mapped for DMA. It stands for one address space: once the process has
+// become another program, or has ended, nothing is there any more, whoever gets its number.
+//
+// Threads: any.
+#pragma once
+
+#include <sys/types.h>
+
+#include <map>
+#include <memory>
+
+#include "model/physical.hpp"
+#include "sys/fd.hpp"
+
+namespace iommufd::inline v0_1::intercept {
+
+// Of the process that a thread belongs to; -1 where there is no such thread.
+pid_t process_of(pid_t thread);
+
+class ProcessMemory final : public model::AddressSpace {
+public:
+    ProcessMemory(sys::Fd memory, sys::Fd maps) : memory_(std::move(memory)), maps_(std::move(maps)) {}
+
+    int read(void* to, std::uint64_t from, std::size_t length) noexcept override;
+    int write(std::uint64_t to, const void* from, std::size_t length) noexcept override;
+    int populate(std::uint64_t from, std::uint64_t length, bool write) noexcept override;
+    std::vector<model::MappedPiece> mapped() override;
+
+    bool alive() const noexcept;
+
+private:
+    const sys::Fd memory_;  // /proc/PID/mem
+    const sys::Fd maps_;    // /proc/PID/maps
+};
+
+// One for each process, while somebody uses it. No threads.
+class ProcessMemories {
+public:
+    // 0, -EACCES where it may not be looked at, -EMFILE, -ESRCH. The caller makes sure that the thread is who it was.
+    int of(pid_t thread, std::shared_ptr<ProcessMemory>& memory);
+
+private:
+    std::map<pid_t, std::weak_ptr<ProcessMemory>> known_;  // by process
+};
+
+}  // namespace iommufd::inline v0_1::intercept

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+#include "intercept/session.hpp"
+
+#include <poll.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+
+#include "intercept/child.hpp"
+#include "intercept/filter.hpp"
+#include "intercept/supervisor.hpp"
+
+namespace iommufd::inline v0_1::intercept {
+namespace {
+
+// Signals as a descriptor, while it lives.
+class Signals {
+public:
+    Signals() {
+        (void)::sigemptyset(&set_);
+        for (const int number : {SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGCHLD, SIGIO})
+            (void)::sigaddset(&set_, number);
+        (void)::pthread_sigmask(SIG_BLOCK, &set_, &before_);
+        fd_ = sys::Fd(sys::host_kernel(), ::signalfd(-1, &set_, SFD_CLOEXEC | SFD_NONBLOCK));
+    }
+    ~Signals() { (void)::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+    Signals(const Signals&) = delete;
+    Signals& operator=(const Signals&) = delete;
+
+    int fd() const noexcept { return fd_.number(); }
+    // A signal that came, or 0. `from_terminal`: whoever else is in the foreground has got it as well.
+    int next(bool& from_terminal) const {
+        signalfd_siginfo info{};
+        if (::read(fd_.number(), &info, sizeof info) != sizeof info) return 0;
+        from_terminal = info.ssi_code == SI_KERNEL;
+        return static_cast<int>(info.ssi_signo);
+    }
+
+private:
+    sigset_t set_;
+    sigset_t before_;
+    sys::Fd fd_;
+};
+
+class Family {
+public:
+    explicit Family(pid_t first) : first_(first) {}
+
+    int status() const noexcept { return status_; }
+    void pass_on(int signal) const noexcept {
+        if (!ended_) (void)::kill(first_, signal);
+    }
+    // Of all that have ended. False: there are no more.
+    bool reap(int flags) {
+        int status = 0;
+        pid_t process = 0;
+        while ((process = ::waitpid(-1, &status, flags)) > 0 || (process < 0 && errno == EINTR)) {
+            if (process != first_) continue;
+            ended_ = true;
+            status_ = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+        }
+        return process == 0;
+    }
+
+private:
+    const pid_t first_;
+    bool ended_ = false;
+    int status_ = 0;
+};
+
+void handle_signals(const Signals& signals, Family& family) {
+    bool from_terminal = false;
+    while (const int signal = signals.next(from_terminal)) {
+        if (signal == SIGCHLD)
+            (void)family.reap(WNOHANG);
+        else if (signal != SIGIO && !from_terminal)
+            family.pass_on(signal);
+    }
+}
+
+}  // namespace
+
+Result<Outcome> run(const model::Description& description, const std::vector<std::string>& words) {
+    FilterOptions options{.queues = description.mock};
+    for (const model::DeviceDescription& device : description.devices)
+        options.vdpa |= device.kind == model::DeviceKind::vdpa_blk;
+    auto filter = make_filter(options);
+    if (!filter) return filter.error();
+    model::Machine machine(description);
+    auto files = PrivateTree::make(model::Inside::of(machine).tree);
+    if (!files) return files.error();
+    Supervisor supervisor(machine, *files);
+    (void)::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+    auto child = start(words, *filter);
+    if (!child) return child.error();
+    const Signals signals;
+    Family family(child->process);
+    std::array<pollfd, 3> ready{{{.fd = child->listener.number(), .events = POLLIN, .revents = 0},
+                                 {.fd = supervisor.closes(), .events = POLLIN, .revents = 0},
+                                 {.fd = signals.fd(), .events = POLLIN, .revents = 0}}};
+    for (;;) {
+        if (::poll(ready.data(), ready.size(), -1) < 0) continue;
+        if ((ready[2].revents & POLLIN) != 0) handle_signals(signals, family);
+        if ((ready[1].revents & POLLIN) != 0) supervisor.see_closes();
+        if ((ready[0].revents & POLLIN) != 0)
+            supervisor.serve(child->listener.number());
+        else if ((ready[0].revents & (POLLHUP | POLLERR)) != 0)
+            break;  // nobody is left under the filter
+    }
+    while (family.reap(0)) {
+    }
+    supervisor.see_closes();
+    Outcome outcome{.status = family.status(),
+                    .not_started = 0,
+                    .left = model::Inside::left(machine),
+                    .blocked_dma = machine.blocked_dma_count()};
+    (void)!::read(child->outcome.number(), &outcome.not_started, sizeof outcome.not_started);
+    return outcome;
+}
+
+}  // namespace iommufd::inline v0_1::intercept

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+#include "intercept/session.hpp"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+namespace iommufd::inline v0_1::intercept {
+namespace {
+
+Outcome run_client(const std::string& scenario, const char* program = IOMMUFD_INTERCEPT_CLIENT) {
+    auto outcome = run(model::everything(), {program, scenario});
+    EXPECT_TRUE(outcome) << outcome.error().line();
+    return outcome ? *outcome : Outcome{.status = -1};
+}
+
+class SupervisedProgram : public testing::TestWithParam<const char*> {
+protected:
+    static void succeeds(const std::string& scenario, std::uint64_t blocked = 0) {
+        const Outcome outcome = run_client(scenario, GetParam());
+        EXPECT_EQ(outcome.status, 0);
+        EXPECT_EQ(outcome.not_started, 0);
+        EXPECT_EQ(outcome.left.text(), "nothing");
+        EXPECT_EQ(outcome.blocked_dma, blocked);
+    }
+};
+
+TEST_P(SupervisedProgram, MapsAndUnmapsInAnIommufd) { succeeds("maps"); }
+TEST_P(SupervisedProgram, KeepsItsDescriptorsThroughDupForkAndExec) { succeeds("inherits"); }
+TEST_P(SupervisedProgram, SendsADescriptorToAnother) { succeeds("travels"); }
+TEST_P(SupervisedProgram, FindsADeviceAsQemuDoes) { succeeds("finds"); }
+TEST_P(SupervisedProgram, WalksTheTreeOfDevices) { succeeds("walks"); }
+TEST_P(SupervisedProgram, IsRefusedWhatLinuxRefuses) { succeeds("refuses"); }
+TEST_P(SupervisedProgram, DrivesADeviceThatMovesItsMemory) { succeeds("drives", 2); }
+TEST_P(SupervisedProgram, ReachesNothingByMemoryThatItHasUnmapped) { succeeds("unmaps_too_early", 2); }
+
+INSTANTIATE_TEST_SUITE_P(Linked, SupervisedProgram,
+                         testing::Values(IOMMUFD_INTERCEPT_CLIENT, IOMMUFD_INTERCEPT_STATIC_CLIENT),
+                         [](const auto& tested) { return tested.index == 0 ? "Dynamically" : "Statically"; });
+
+TEST(SupervisedSession, ADeviceIsFreeAsSoonAsItsLastDescriptorIsGone) {
+    const Outcome outcome = run_client("lets_go");
+    EXPECT_EQ(outcome.status, 0);
+    EXPECT_EQ(outcome.left.mappings, 0U);
+}
+
+TEST(SupervisedSession, ABadPointerIsEfaultAndNothingElse) {
+    EXPECT_EQ(run_client("bad_pointers").status, 0);
+}
+
+TEST(SupervisedSession, TellsWhatAProgramHasNotGivenBack) {
+    const Outcome outcome = run_client("forgets");
+    EXPECT_EQ(outcome.status, 0);
+    EXPECT_EQ(outcome.left.text(), "1 object, 1 mapping");
+}
+
+TEST(SupervisedSession, EndsWithTheStatusOfItsProgram) {
+    EXPECT_EQ(run(model::everything(), {"sh", "-c", "exit 7"})->status, 7);
+    EXPECT_EQ(run(model::everything(), {"sh", "-c", "kill -TERM $$"})->status, 128 + 15);
+    EXPECT_EQ(run(model::everything(), {"/nonexistent/program"})->not_started, ENOENT);
+    EXPECT_EQ(run(model::everything(), {"/dev/null"})->not_started, EACCES);
+}
+
+TEST(SupervisedSession, LastsUntilTheLastOrphanHasEnded) {
+    const std::string sign = testing::TempDir() + "the_orphan_was_here";
+    std::filesystem::remove(sign);
+    EXPECT_EQ(
+        run(model::everything(), {"sh", "-c", "(sleep 0.2; test -c /dev/iommu && : > " + sign + ") & exit 3"})
+            ->status,
+        3);
+    EXPECT_TRUE(std::filesystem::remove(sign));
+}
+
+// What a hostile program can try: it gets its answers, and so does the next one.
+TEST(SupervisedAttack, MemoryThatChangesDuringACallConfusesNobody) {
+    const Outcome outcome = run_client("changes_memory");
+    EXPECT_EQ(outcome.status, 0);
+    EXPECT_EQ(outcome.left.text(), "nothing");
+}
+
+TEST(SupervisedAttack, DescriptorsThatChangeDuringACallConfuseNobody) {
+    EXPECT_EQ(run_client("changes_descriptors").status, 0);
+}
+
+TEST(SupervisedAttack, NothingOfTheSupervisorCanBeNamed) {
+    const Outcome outcome = run_client("names_what_is_not_its_own");
+    EXPECT_EQ(outcome.status, 0);
+    EXPECT_EQ(outcome.left.text(), "nothing");
+}
+
+TEST(SupervisedAttack, MemoryOfAProgramThatBecameAnotherIsOutOfReach) {
+    const Outcome outcome = run_client("becomes_another");
+    EXPECT_EQ(outcome.status, 0);
+    EXPECT_EQ(outcome.blocked_dma, 1U);
+}
+
+TEST(SupervisedAttack, AProgramKilledAtAnyMomentLeavesNothing) {
+    EXPECT_EQ(run_client("is_killed").status, 0);
+}
+
+TEST(SupervisedAttack, AProgramThatMayNotBeLookedAtHasItsMachinesOwnFiles) {
+    EXPECT_EQ(run_client("hides").status, 0);
+}
+
+TEST(SupervisedAttack, ManyThreadsAreServedInTurn) { EXPECT_EQ(run_client("comes_in_crowds").status, 0); }
+
+TEST(SupervisedSession, LeavesNoFilesBehind) {
+    const auto ours = [] {
+        int count = 0;
+        for (const auto& entry : std::filesystem::directory_iterator(std::filesystem::temp_directory_path()))
+            count += entry.path().filename().string().starts_with("iommufd-model-") ? 1 : 0;
+        return count;
+    };
+    const int before = ours();
+    EXPECT_EQ(run_client("maps").status, 0);
+    EXPECT_LE(ours(), before);
+}
+
+}  // namespace
+}  // namespace iommufd::inline v0_1::intercept

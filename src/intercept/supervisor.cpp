@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+#include "intercept/supervisor.hpp"
+
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+
+#include <cerrno>
+#include <new>
+
+#include "intercept/filter.hpp"
+
+namespace iommufd::inline v0_1::intercept {
+
+Supervisor::Supervisor(model::Machine& machine, const PrivateTree& files)
+    : inside_(model::Inside::of(machine)), files_(files), paths_(inside_.tree, files) {
+    model::Inside::place_regions(machine, kRegions);
+}
+
+void Supervisor::see_closes() {
+    closes_.see([this](const model::FileIdentity& identity) { inside_.files.forget(identity); });
+}
+
+void Supervisor::serve(int listener) {
+    seccomp_notif call{};
+    if (::ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &call) < 0) return;
+    see_closes();  // what ended before this call was made
+    Tracee tracee(listener, call, closes_, memories_);
+    Answer answered;
+    try {
+        const model::CallerScope scope(tracee);
+        answered = answer(tracee, call.data);
+    } catch (const std::bad_alloc&) {
+        answered = {.value = -ENOMEM};
+    }
+    seccomp_notif_resp response{};
+    response.id = call.id;
+    if (!answered.ours)
+        response.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
+    else if (answered.value < 0)
+        response.error = static_cast<std::int32_t>(answered.value);
+    else
+        response.val = answered.value;
+    (void)::ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &response);  // fails where it was killed meanwhile
+}
+
+Answer Supervisor::answer(Tracee& tracee, const seccomp_data& call) {
+    const auto& args = call.args;
+    const auto number = [&](unsigned i) { return static_cast<int>(args[i]); };
+    switch (call.nr) {
+        case SYS_open:
+            return open(tracee, AT_FDCWD, args[0], number(1));
+        case SYS_creat:
+            return open(tracee, AT_FDCWD, args[0], O_CREAT | O_WRONLY | O_TRUNC);
+        case SYS_openat:
+            return open(tracee, number(0), args[1], number(2));
+        case SYS_openat2:
+            return openat2(tracee, number(0), args[1], args[2], args[3]);
+        case SYS_stat:
+            return stat(tracee, AT_FDCWD, args[0], args[1], 0);
+        case SYS_lstat:
+            return stat(tracee, AT_FDCWD, args[0], args[1], AT_SYMLINK_NOFOLLOW);
+        case SYS_fstat:
+            return fstat(tracee, number(0), args[1]);
+        case SYS_newfstatat:
+            return stat(tracee, number(0), args[1], args[2], number(3));
+        case SYS_statx:
+            return statx(tracee, number(0), args[1], number(2), args[4]);
+        case SYS_readlink:
+            return readlink(tracee, AT_FDCWD, args[0], args[1], args[2]);
+        case SYS_readlinkat:
+            return readlink(tracee, number(0), args[1], args[2], args[3]);
+        case SYS_access:
+            return access(tracee, AT_FDCWD, args[0], number(1), true);
+        case SYS_faccessat:
+            return access(tracee, number(0), args[1], number(2), true);
+        case SYS_faccessat2:
+            return access(tracee, number(0), args[1], number(2), (number(3) & AT_SYMLINK_NOFOLLOW) == 0);
+        case SYS_ioctl:
+            return ioctl(tracee, number(0), args[1], args[2]);
+        case SYS_read:
+            return read(tracee, number(0), args[1], args[2]);
+        case SYS_write:
+            return write(tracee, number(0), args[1], args[2]);
+        case SYS_pread64:
+            return move_at(tracee, call, false);
+        case SYS_pwrite64:
+            return move_at(tracee, call, true);
+        case SYS_preadv:
+        case SYS_preadv2:
+            return move_pieces_at(tracee, call, false);
+        case SYS_pwritev:
+        case SYS_pwritev2:
+            return move_pieces_at(tracee, call, true);
+        case SYS_mmap:
+            return mmap(tracee, number(4));
+        default:
+            return Answer::from_kernel();
+    }
+}
+
+}  // namespace iommufd::inline v0_1::intercept

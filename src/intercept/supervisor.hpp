@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//
+// Answers the system calls of a program and its children as the model does, or lets the kernel go on with them.
+//
+//     program --ioctl, open, stat, pread...--> seccomp --notification--> Supervisor --> model::Machine
+//             <------------- result, descriptors by ADDFD ------------------+
+//
+// One thread answers one call after the other, in the order in which they came.
+#pragma once
+
+#include <linux/seccomp.h>
+
+#include <functional>
+#include <string_view>
+
+#include "intercept/last_closes.hpp"
+#include "intercept/path.hpp"
+#include "intercept/private_tree.hpp"
+#include "intercept/process_memory.hpp"
+#include "intercept/tracee.hpp"
+#include "iommufd/model/machine.hpp"
+#include "model/inside.hpp"
+
+namespace iommufd::inline v0_1::intercept {
+
+// What a call is answered with: a result, a negative errno, or nothing, and the kernel goes on with it.
+struct Answer {
+    bool ours = true;
+    std::int64_t value = 0;
+
+    static Answer from_kernel() { return {.ours = false}; }
+};
+
+class Supervisor {
+public:
+    // Throws std::system_error, std::bad_alloc.
+    Supervisor(model::Machine& machine, const PrivateTree& files);
+
+    // Readable when see_closes() has something to do.
+    int closes() const noexcept { return closes_.fd(); }
+    void see_closes();
+    // One call, if there is one: it is answered when this returns.
+    void serve(int listener);
+
+private:
+    Answer answer(Tracee& tracee, const seccomp_data& call);
+
+    // calls_path.cpp
+    Answer open(Tracee& tracee, int folder, std::uint64_t path, int flags);
+    Answer open_entry(Tracee& tracee, const std::string& path, int flags);
+    Answer openat2(Tracee& tracee, int folder, std::uint64_t path, std::uint64_t how, std::uint64_t size);
+    Answer access(Tracee& tracee, int folder, std::uint64_t path, int mode, bool follow);
+    Answer readlink(Tracee& tracee, int folder, std::uint64_t path, std::uint64_t buffer, std::uint64_t size);
+    std::string path_at(Tracee& tracee, int folder, std::uint64_t address);
+
+    // calls_stat.cpp
+    Answer stat(Tracee& tracee, int folder, std::uint64_t path, std::uint64_t buffer, int flags);
+    Answer fstat(Tracee& tracee, int fd, std::uint64_t buffer);
+    Answer statx(Tracee& tracee, int folder, std::uint64_t path, int flags, std::uint64_t buffer);
+    // Whether it is of the model, and then what is known of it.
+    bool status_of(Tracee& tracee, int folder, std::uint64_t path, int flags, int& rc,
+                   sys::FileStatus& status);
+
+    // calls_file.cpp
+    Answer ioctl(Tracee& tracee, int fd, std::uint64_t request, std::uint64_t argument);
+    Answer read(Tracee& tracee, int fd, std::uint64_t buffer, std::uint64_t count);
+    Answer write(Tracee& tracee, int fd, std::uint64_t buffer, std::uint64_t count);
+    Answer move_at(Tracee& tracee, const seccomp_data& call, bool write);
+    Answer move_pieces_at(Tracee& tracee, const seccomp_data& call, bool write);
+    Answer mmap(Tracee& tracee, int fd);
+
+    const model::Inside inside_;
+    const PrivateTree& files_;
+    const Paths paths_;
+    LastCloses closes_;
+    ProcessMemories memories_;
+};
+
+}  // namespace iommufd::inline v0_1::intercept

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+#include "intercept/tracee.hpp"
+
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <climits>
+#include <cstring>
+
+#ifndef PIDFD_THREAD
+#define PIDFD_THREAD O_EXCL
+#endif
+
+namespace iommufd::inline v0_1::intercept {
+namespace {
+
+constexpr std::uint64_t kPage = 4096;
+
+using Transfer = ssize_t (*)(pid_t, const iovec*, unsigned long, const iovec*, unsigned long, unsigned long);
+
+}  // namespace
+
+bool Tracee::waits() const noexcept {
+    std::uint64_t id = id_;
+    return ::ioctl(listener_, SECCOMP_IOCTL_NOTIF_ID_VALID, &id) == 0;
+}
+
+std::string Tracee::proc(std::string_view name) const {
+    std::string path = "/proc/" + std::to_string(thread_) + '/';
+    return path.append(name);
+}
+
+std::string Tracee::link(std::string_view name) const {
+    std::array<char, PATH_MAX> target{};
+    const ssize_t length = ::readlink(proc(name).c_str(), target.data(), target.size());
+    if (length < 0 || !waits()) return {};
+    return {target.data(), static_cast<std::size_t>(length)};
+}
+
+int Tracee::copy_from(void* to, std::uint64_t from, std::size_t length) noexcept {
+    auto* position = static_cast<std::byte*>(to);
+    while (length > 0) {
+        const iovec local{position, length};
+        const iovec remote{reinterpret_cast<void*>(from), length};
+        const ssize_t moved = ::process_vm_readv(thread_, &local, 1, &remote, 1, 0);
+        if (moved <= 0) return -EFAULT;
+        position += moved;
+        from += static_cast<std::uint64_t>(moved);
+        length -= static_cast<std::size_t>(moved);
+    }
+    return waits() ? 0 : -EFAULT;
+}
+
+int Tracee::copy_to(std::uint64_t to, const void* from, std::size_t length) noexcept {
+    const auto* position = static_cast<const std::byte*>(from);
+    while (length > 0) {
+        if (!waits()) return -EFAULT;
+        const iovec local{const_cast<std::byte*>(position), length};
+        const iovec remote{reinterpret_cast<void*>(to), length};
+        const ssize_t moved = ::process_vm_writev(thread_, &local, 1, &remote, 1, 0);
+        if (moved <= 0) return -EFAULT;
+        position += moved;
+        to += static_cast<std::uint64_t>(moved);
+        length -= static_cast<std::size_t>(moved);
+    }
+    return 0;
+}
+
+int Tracee::copy_text(std::string& text, std::uint64_t from, std::size_t most) {
+    text.clear();
+    std::array<char, kPage> part{};
+    while (text.size() < most) {
+        const std::size_t rest_of_page = kPage - (from + text.size()) % kPage;
+        const std::size_t now = std::min(rest_of_page, most - text.size());
+        if (copy_from(part.data(), from + text.size(), now) < 0) return -EFAULT;
+        const std::string_view read(part.data(), now);
+        const std::size_t end = read.find('\0');
+        text.append(read.substr(0, end));
+        if (end != read.npos) return 0;
+    }
+    return -ENAMETOOLONG;
+}
+
+std::vector<model::MappedPiece> Tracee::mapped() {
+    auto pieces = model::read_maps(proc("maps").c_str());
+    if (!waits()) pieces.clear();
+    return pieces;
+}
+
+int Tracee::memory(std::shared_ptr<model::AddressSpace>& space) {
+    std::shared_ptr<ProcessMemory> memory;
+    const int rc = memories_.of(thread_, memory);
+    if (rc < 0) return rc;
+    if (!waits()) return -EFAULT;
+    space = std::move(memory);
+    return 0;
+}
+
+bool Tracee::identify(int fd, model::FileIdentity& identity) {
+    if (fd < 0) return false;
+    struct stat found{};
+    if (::stat(proc("fd/" + std::to_string(fd)).c_str(), &found) < 0 || !waits()) return false;
+    identity = {.container = found.st_dev, .inode = found.st_ino};
+    return true;
+}
+
+int Tracee::take(int fd) {
+    if (fd < 0) return -EBADF;
+    // Before Linux 6.9 by its process only, which nearly always has the same descriptors.
+    long process = ::syscall(SYS_pidfd_open, thread_, PIDFD_THREAD);
+    if (process < 0 && errno == EINVAL) process = ::syscall(SYS_pidfd_open, process_of(thread_), 0);
+    if (process < 0) return errno == EMFILE || errno == ENFILE ? -EMFILE : -EBADF;
+    const sys::Fd its(sys::host_kernel(), static_cast<int>(process));
+    if (!waits()) return -EBADF;
+    const long own = ::syscall(SYS_pidfd_getfd, its.number(), fd, 0);
+    if (own < 0) return errno == EMFILE || errno == ENFILE ? -EMFILE : -EBADF;
+    return static_cast<int>(own);
+}
+
+int Tracee::give_copy(int own, bool close_on_exec) const noexcept {
+    seccomp_notif_addfd added{};
+    added.id = id_;
+    added.srcfd = static_cast<std::uint32_t>(own);
+    added.newfd_flags = close_on_exec ? O_CLOEXEC : 0;
+    const int number = ::ioctl(listener_, SECCOMP_IOCTL_NOTIF_ADDFD, &added);
+    return number < 0 ? -errno : number;
+}
+
+int Tracee::give(int own) {
+    const sys::Fd theirs(sys::host_kernel(), closes_.open_for_programs(own));
+    return theirs ? give_copy(theirs.number(), close_on_exec_) : -EMFILE;
+}
+
+// Nobody can take it back: it stands for nothing from now on.
+int Tracee::close(int) { return 0; }
+
+}  // namespace iommufd::inline v0_1::intercept
