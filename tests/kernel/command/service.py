@@ -36,8 +36,8 @@ class Service(broker.BrokerTest):
         self.path = SOCKET
 
     @contextlib.contextmanager
-    def serving(self, tenants, **_):
-        CONFIG.write_text(json.dumps({"tenants": tenants}), encoding="ascii")
+    def serving(self, tenants, **settings):
+        CONFIG.write_text(json.dumps({"tenants": tenants, **settings}), encoding="ascii")
         JOURNAL.write_bytes(b"")
         self.journal_file = JOURNAL
         systemctl("restart", UNIT)
@@ -78,6 +78,13 @@ class Service(broker.BrokerTest):
             given = subprocess.run([support.iommufd, "get", "--vdpa", BLK, "--", "/bin/readlink", f"/proc/self/fd/{{vdpa:{BLK}}}"],
                                    preexec_fn=broker.as_user(NOBODY), capture_output=True, text=True, timeout=60, check=False)
             self.assertTrue(given.stdout.endswith(BLK + "\n"), given)
+
+    def test_pods_of_kubevirts_get_theirs_in_the_folder_that_is_mounted_into_them(self):
+        path = "/run/iommufd/pods/iommufd.sock"
+        with self.serving([{"name": "pods", "peers": [{"uid": NOBODY}], "iommufd": True}], kubevirt={"socket": path}):
+            pod = subprocess.run([broker.KUBEVIRT_CLIENT, path], preexec_fn=broker.as_user(NOBODY), capture_output=True, text=True,
+                                 timeout=60, check=False)
+            self.assertEqual((pod.stdout, pod.returncode), ("got iommufd\n", 0), pod)
 
     def test_it_hands_over_an_iommufd_and_a_device_that_bind_and_attach(self):
         with self.serving(broker.TENANTS):
