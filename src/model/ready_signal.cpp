@@ -6,7 +6,7 @@
 
 #include <array>
 #include <cerrno>
-#include <string>
+#include <cstdio>
 
 namespace iommufd::inline v0_1::model {
 
@@ -26,8 +26,9 @@ int ReadySignal::make(Polls polls, ProgramsEnd& end) noexcept {
     peer_ = ends[1];
     if (polls == Polls::readable_and_writable) {
         // The same pipe, opened for both.
-        const std::string path = "/proc/self/fd/" + std::to_string(ends[0]);
-        const int both = ::open(path.c_str(), O_RDWR | O_CLOEXEC | O_NONBLOCK);
+        std::array<char, 32> path{};
+        (void)std::snprintf(path.data(), path.size(), "/proc/self/fd/%d", ends[0]);
+        const int both = ::open(path.data(), O_RDWR | O_CLOEXEC | O_NONBLOCK);
         if (both < 0) return -errno;
         (void)::close(end.release());
         end.own(both);
