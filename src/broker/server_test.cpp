@@ -59,6 +59,9 @@ protected:
         thread_.join();
         pool_.join();
         server_.reset();
+        // What the pool has done for those that left has its end here.
+        loop_.restart();
+        (void)loop_.poll();
     }
     Client connect() { return Client::connect(path_).value(); }
     int raw() { return folder_.connect().release(); }

@@ -92,7 +92,7 @@ class Inheritance(ExecTest):
         found = look("--device", NVME, "--device", EDU, "--user", "nobody")
         self.assertEqual(found["fds"], {3: IOMMU, 4: node_of(NVME), 5: node_of(EDU)})
         named = {key: value for key, value in found["environment"].items() if key.startswith("IOMMUFD_")}
-        self.assertEqual(named.pop("IOMMUFD_VM"), "intel")
+        self.assertEqual((named.pop("IOMMUFD_VM"), named.pop("IOMMUFD_VM_KERNEL")), ("intel", "new"))
         self.assertEqual(named, {"IOMMUFD_FD": "3", "IOMMUFD_VFIO_FDS": f"{NVME}=4,{EDU}=5",
                                  "IOMMUFD_VFIO_FD_0000_00_11_0": "4", "IOMMUFD_VFIO_FD_0000_00_10_0": "5"})
         process = run("exec", "--device", NVME, "--device", EDU, "--", "echo", "a{iommufd}", "{vfio:00:10.0}{vfio:%s}" % NVME,
