@@ -3,7 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <filesystem>
+#include <string>
 
 namespace iommufd::inline v0_1::intercept {
 namespace {
@@ -105,15 +107,16 @@ TEST(SupervisedAttack, AProgramThatMayNotBeLookedAtHasItsMachinesOwnFiles) {
 TEST(SupervisedAttack, ManyThreadsAreServedInTurn) { EXPECT_EQ(run_client("comes_in_crowds").status, 0); }
 
 TEST(SupervisedSession, LeavesNoFilesBehind) {
-    const auto ours = [] {
-        int count = 0;
-        for (const auto& entry : std::filesystem::directory_iterator(std::filesystem::temp_directory_path()))
-            count += entry.path().filename().string().starts_with("iommufd-model-") ? 1 : 0;
-        return count;
-    };
-    const int before = ours();
+    // Other tests have theirs in the usual place meanwhile.
+    std::string folder = testing::TempDir() + "intercept_testXXXXXX";
+    ASSERT_TRUE(::mkdtemp(folder.data()));
+    const char* const usual = std::getenv("TMPDIR");
+    const std::string before = usual ? usual : "";
+    ASSERT_EQ(::setenv("TMPDIR", folder.c_str(), 1), 0);
     EXPECT_EQ(run_client("maps").status, 0);
-    EXPECT_LE(ours(), before);
+    EXPECT_TRUE(std::filesystem::is_empty(folder));
+    usual ? ::setenv("TMPDIR", before.c_str(), 1) : ::unsetenv("TMPDIR");
+    std::filesystem::remove_all(folder);
 }
 
 }  // namespace
