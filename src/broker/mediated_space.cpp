@@ -13,10 +13,6 @@ namespace {
 constexpr std::uint64_t kLargePage = 2_MiB;
 constexpr std::uint64_t kSmallPage = 64_KiB;
 
-Error cannot_map(int code, std::string cause, std::string next) {
-    return Error::refused(code, "cannot map the client's memory", std::move(cause), std::move(next));
-}
-
 }  // namespace
 
 MediatedSpace::MediatedSpace(Backend backend, core::Ioas ioas)

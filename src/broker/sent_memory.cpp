@@ -21,10 +21,6 @@ namespace {
 
 constexpr std::uint64_t kBlock = 512;  // of st_blocks
 
-Error cannot_map(int code, std::string cause, std::string next) {
-    return Error::refused(code, "cannot map the client's memory", std::move(cause), std::move(next));
-}
-
 // It may be written by devices: whoever else was promised by a seal that it doesn't change isn't lied to.
 Result<void> check_writable(int flags, int seals) {
     if ((flags & O_ACCMODE) != O_RDWR)
@@ -38,6 +34,10 @@ Result<void> check_writable(int flags, int seals) {
 }
 
 }  // namespace
+
+Error cannot_map(int code, std::string cause, std::string next) {
+    return Error::refused(code, "cannot map the client's memory", std::move(cause), std::move(next));
+}
 
 bool is_memory(int fd) noexcept { return ::fcntl(fd, F_GET_SEALS) >= 0; }
 

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "iommufd/error/result.hpp"
 
@@ -22,6 +23,9 @@ struct Part {
     std::uint64_t length = 0;
     bool write = false;  // devices may write to it
 };
+
+// That a client's memory can't be mapped, and why.
+Error cannot_map(int code, std::string cause, std::string next);
 
 // Whether it is memory at all. Asks no file system, which might never answer.
 bool is_memory(int fd) noexcept;

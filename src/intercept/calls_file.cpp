@@ -12,25 +12,25 @@
 
 namespace iommufd::inline v0_1::intercept {
 
-Answer Supervisor::ioctl(Tracee&, int fd, std::uint64_t request, std::uint64_t argument) {
+Answer Supervisor::ioctl(int fd, std::uint64_t request, std::uint64_t argument) {
     const auto found = inside_.files.find(fd);
     if (!found) return Answer::from_kernel();
     return {.value = found.file->ioctl(request & 0xffffffff, argument)};
 }
 
-Answer Supervisor::read(Tracee&, int fd, std::uint64_t buffer, std::uint64_t count) {
+Answer Supervisor::read(int fd, std::uint64_t buffer, std::uint64_t count) {
     const auto found = inside_.files.find(fd);
     if (!found) return Answer::from_kernel();
     return {.value = found.file->read(buffer, count)};
 }
 
-Answer Supervisor::write(Tracee&, int fd, std::uint64_t buffer, std::uint64_t count) {
+Answer Supervisor::write(int fd, std::uint64_t buffer, std::uint64_t count) {
     const auto found = inside_.files.find(fd);
     if (!found) return Answer::from_kernel();
     return {.value = found.file->write(buffer, count)};
 }
 
-Answer Supervisor::move_at(Tracee&, const seccomp_data& call, bool write) {
+Answer Supervisor::move_at(const seccomp_data& call, bool write) {
     const auto found = inside_.files.find(static_cast<int>(call.args[0]));
     if (!found) return Answer::from_kernel();
     const auto [fd, buffer, count, position, unused, more] = call.args;
@@ -59,7 +59,7 @@ Answer Supervisor::move_pieces_at(Tracee& tracee, const seccomp_data& call, bool
 }
 
 // No memory of the model can be another process's.
-Answer Supervisor::mmap(Tracee&, int fd) {
+Answer Supervisor::mmap(int fd) {
     return inside_.files.find(fd) ? Answer{.value = -EINVAL} : Answer::from_kernel();
 }
 

@@ -70,7 +70,6 @@ bool Supervisor::status_of(Tracee& tracee, int folder, std::uint64_t address, in
     }
     if (path.empty()) return false;
     const bool follow = (flags & AT_SYMLINK_NOFOLLOW) == 0 && !text.empty();
-    std::string real;
     const model::Tree::Entry* entry = nullptr;
     rc = inside_.tree.find(path, follow, entry);
     if (rc < 0) return true;

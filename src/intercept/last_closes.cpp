@@ -28,7 +28,7 @@ int LastCloses::open_for_programs(int own) {
     sys::Fd theirs = open_again(::fcntl(own, F_GETFL) & O_ACCMODE);
     struct stat found{};
     if (!watched.own || !theirs || ::fstat(own, &found) < 0) return -errno;
-    watched.identity = {.container = found.st_dev, .inode = found.st_ino};
+    watched.identity = model::identity_of(found);
     (void)first.close();  // of which nobody is told
     const int number = ::inotify_add_watch(events_.number(), path_of(theirs.number()).c_str(),
                                            IN_CLOSE_WRITE | IN_CLOSE_NOWRITE);

@@ -11,21 +11,25 @@
 #include <new>
 #include <string>
 
+#include "model/move_all.hpp"
+
 namespace iommufd::inline v0_1::intercept {
 namespace {
 
 constexpr std::uint64_t kPage = 4096;
 
-std::string proc(pid_t process, const char* name) { return "/proc/" + std::to_string(process) + '/' + name; }
-
 sys::Fd open_at(pid_t process, const char* name, int flags) {
-    return {sys::host_kernel(), ::open(proc(process, name).c_str(), flags | O_CLOEXEC)};
+    return {sys::host_kernel(), ::open(proc_path(process, name).c_str(), flags | O_CLOEXEC)};
 }
 
 }  // namespace
 
+std::string proc_path(pid_t process, std::string_view name) {
+    return ("/proc/" + std::to_string(process) + '/').append(name);
+}
+
 pid_t process_of(pid_t thread) {
-    const std::unique_ptr<FILE, int (*)(FILE*)> status(std::fopen(proc(thread, "status").c_str(), "re"),
+    const std::unique_ptr<FILE, int (*)(FILE*)> status(std::fopen(proc_path(thread, "status").c_str(), "re"),
                                                        std::fclose);
     std::array<char, 256> line{};
     int process = -1;
@@ -35,27 +39,17 @@ pid_t process_of(pid_t thread) {
 }
 
 int ProcessMemory::read(void* to, std::uint64_t from, std::size_t length) noexcept {
-    auto* position = static_cast<std::byte*>(to);
-    while (length > 0) {
-        const ssize_t moved = ::pread(memory_.number(), position, length, static_cast<off_t>(from));
-        if (moved <= 0) return -EFAULT;
-        position += moved;
-        from += static_cast<std::uint64_t>(moved);
-        length -= static_cast<std::size_t>(moved);
-    }
-    return 0;
+    return model::move_all(length, [&](std::size_t done, std::size_t rest) {
+        return ::pread(memory_.number(), static_cast<std::byte*>(to) + done, rest,
+                       static_cast<off_t>(from + done));
+    });
 }
 
 int ProcessMemory::write(std::uint64_t to, const void* from, std::size_t length) noexcept {
-    const auto* position = static_cast<const std::byte*>(from);
-    while (length > 0) {
-        const ssize_t moved = ::pwrite(memory_.number(), position, length, static_cast<off_t>(to));
-        if (moved <= 0) return -EFAULT;
-        position += moved;
-        to += static_cast<std::uint64_t>(moved);
-        length -= static_cast<std::size_t>(moved);
-    }
-    return 0;
+    return model::move_all(length, [&](std::size_t done, std::size_t rest) {
+        return ::pwrite(memory_.number(), static_cast<const std::byte*>(from) + done, rest,
+                        static_cast<off_t>(to + done));
+    });
 }
 
 // What the program may do itself, since /proc/PID/mem would do more; then each page once.

@@ -10,11 +10,16 @@
 
 #include <map>
 #include <memory>
+#include <string>
+#include <string_view>
 
 #include "model/physical.hpp"
 #include "sys/fd.hpp"
 
 namespace iommufd::inline v0_1::intercept {
+
+// A file of it in /proc: "status", "fd/3".
+std::string proc_path(pid_t process, std::string_view name);
 
 // Of the process that a thread belongs to; -1 where there is no such thread.
 pid_t process_of(pid_t thread);

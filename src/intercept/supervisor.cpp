@@ -77,15 +77,15 @@ Answer Supervisor::answer(Tracee& tracee, const seccomp_data& call) {
         case SYS_faccessat2:
             return access(tracee, number(0), args[1], number(2), (number(3) & AT_SYMLINK_NOFOLLOW) == 0);
         case SYS_ioctl:
-            return ioctl(tracee, number(0), args[1], args[2]);
+            return ioctl(number(0), args[1], args[2]);
         case SYS_read:
-            return read(tracee, number(0), args[1], args[2]);
+            return read(number(0), args[1], args[2]);
         case SYS_write:
-            return write(tracee, number(0), args[1], args[2]);
+            return write(number(0), args[1], args[2]);
         case SYS_pread64:
-            return move_at(tracee, call, false);
+            return move_at(call, false);
         case SYS_pwrite64:
-            return move_at(tracee, call, true);
+            return move_at(call, true);
         case SYS_preadv:
         case SYS_preadv2:
             return move_pieces_at(tracee, call, false);
@@ -93,7 +93,7 @@ Answer Supervisor::answer(Tracee& tracee, const seccomp_data& call) {
         case SYS_pwritev2:
             return move_pieces_at(tracee, call, true);
         case SYS_mmap:
-            return mmap(tracee, number(4));
+            return mmap(number(4));
         default:
             return Answer::from_kernel();
     }

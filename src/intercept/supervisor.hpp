@@ -62,12 +62,12 @@ private:
                    sys::FileStatus& status);
 
     // calls_file.cpp
-    Answer ioctl(Tracee& tracee, int fd, std::uint64_t request, std::uint64_t argument);
-    Answer read(Tracee& tracee, int fd, std::uint64_t buffer, std::uint64_t count);
-    Answer write(Tracee& tracee, int fd, std::uint64_t buffer, std::uint64_t count);
-    Answer move_at(Tracee& tracee, const seccomp_data& call, bool write);
+    Answer ioctl(int fd, std::uint64_t request, std::uint64_t argument);
+    Answer read(int fd, std::uint64_t buffer, std::uint64_t count);
+    Answer write(int fd, std::uint64_t buffer, std::uint64_t count);
+    Answer move_at(const seccomp_data& call, bool write);
     Answer move_pieces_at(Tracee& tracee, const seccomp_data& call, bool write);
-    Answer mmap(Tracee& tracee, int fd);
+    Answer mmap(int fd);
 
     const model::Inside inside_;
     const PrivateTree& files_;

@@ -14,6 +14,8 @@
 #include <climits>
 #include <cstring>
 
+#include "model/move_all.hpp"
+
 #ifndef PIDFD_THREAD
 #define PIDFD_THREAD O_EXCL
 #endif
@@ -23,8 +25,6 @@ namespace {
 
 constexpr std::uint64_t kPage = 4096;
 
-using Transfer = ssize_t (*)(pid_t, const iovec*, unsigned long, const iovec*, unsigned long, unsigned long);
-
 }  // namespace
 
 bool Tracee::waits() const noexcept {
@@ -32,10 +32,7 @@ bool Tracee::waits() const noexcept {
     return ::ioctl(listener_, SECCOMP_IOCTL_NOTIF_ID_VALID, &id) == 0;
 }
 
-std::string Tracee::proc(std::string_view name) const {
-    std::string path = "/proc/" + std::to_string(thread_) + '/';
-    return path.append(name);
-}
+std::string Tracee::proc(std::string_view name) const { return proc_path(thread_, name); }
 
 std::string Tracee::link(std::string_view name) const {
     std::array<char, PATH_MAX> target{};
@@ -45,32 +42,21 @@ std::string Tracee::link(std::string_view name) const {
 }
 
 int Tracee::copy_from(void* to, std::uint64_t from, std::size_t length) noexcept {
-    auto* position = static_cast<std::byte*>(to);
-    while (length > 0) {
-        const iovec local{position, length};
-        const iovec remote{reinterpret_cast<void*>(from), length};
-        const ssize_t moved = ::process_vm_readv(thread_, &local, 1, &remote, 1, 0);
-        if (moved <= 0) return -EFAULT;
-        position += moved;
-        from += static_cast<std::uint64_t>(moved);
-        length -= static_cast<std::size_t>(moved);
-    }
-    return waits() ? 0 : -EFAULT;
+    const int rc = model::move_all(length, [&](std::size_t done, std::size_t rest) {
+        const iovec local{static_cast<std::byte*>(to) + done, rest};
+        const iovec remote{reinterpret_cast<void*>(from + done), rest};
+        return ::process_vm_readv(thread_, &local, 1, &remote, 1, 0);
+    });
+    return rc == 0 && waits() ? 0 : -EFAULT;
 }
 
 int Tracee::copy_to(std::uint64_t to, const void* from, std::size_t length) noexcept {
-    const auto* position = static_cast<const std::byte*>(from);
-    while (length > 0) {
-        if (!waits()) return -EFAULT;
-        const iovec local{const_cast<std::byte*>(position), length};
-        const iovec remote{reinterpret_cast<void*>(to), length};
-        const ssize_t moved = ::process_vm_writev(thread_, &local, 1, &remote, 1, 0);
-        if (moved <= 0) return -EFAULT;
-        position += moved;
-        to += static_cast<std::uint64_t>(moved);
-        length -= static_cast<std::size_t>(moved);
-    }
-    return 0;
+    return model::move_all(length, [&](std::size_t done, std::size_t rest) -> ssize_t {
+        if (!waits()) return -1;
+        const iovec local{const_cast<std::byte*>(static_cast<const std::byte*>(from)) + done, rest};
+        const iovec remote{reinterpret_cast<void*>(to + done), rest};
+        return ::process_vm_writev(thread_, &local, 1, &remote, 1, 0);
+    });
 }
 
 int Tracee::copy_text(std::string& text, std::uint64_t from, std::size_t most) {
@@ -107,7 +93,7 @@ bool Tracee::identify(int fd, model::FileIdentity& identity) {
     if (fd < 0) return false;
     struct stat found{};
     if (::stat(proc("fd/" + std::to_string(fd)).c_str(), &found) < 0 || !waits()) return false;
-    identity = {.container = found.st_dev, .inode = found.st_ino};
+    identity = model::identity_of(found);
     return true;
 }
 

@@ -33,7 +33,7 @@ public:
     bool identify(int fd, FileIdentity& identity) override {
         struct stat found{};
         if (::fstat(fd, &found) < 0) return false;
-        identity = {.container = found.st_dev, .inode = found.st_ino};
+        identity = identity_of(found);
         return true;
     }
     int take(int fd) override {

@@ -10,6 +10,7 @@
 // Threads: each has its own.
 #pragma once
 
+#include <sys/stat.h>
 #include <sys/types.h>
 
 #include <compare>
@@ -29,6 +30,9 @@ struct FileIdentity {
     ino_t inode;
     auto operator<=>(const FileIdentity&) const = default;
 };
+inline FileIdentity identity_of(const struct stat& status) noexcept {
+    return {.container = status.st_dev, .inode = status.st_ino};
+}
 
 // A piece of an address space, as /proc/PID/maps has it.
 struct MappedPiece {

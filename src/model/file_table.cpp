@@ -19,7 +19,7 @@ int FileTable::install(std::shared_ptr<File> file, const char* name, dev_t devic
 int FileTable::adopt(int fd, std::shared_ptr<File> file, dev_t device) {
     struct stat found{};
     (void)::fstat(fd, &found);
-    const FileIdentity identity{.container = found.st_dev, .inode = found.st_ino};
+    const FileIdentity identity = identity_of(found);
     try {
         const sys::Lock lock(mutex_);
         open_.emplace(identity, Open{.file = std::move(file), .device = device, .numbers = {fd}});

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <new>
 
+#include "model/move_all.hpp"
 #include "model/user.hpp"
 
 namespace iommufd::inline v0_1::model {
@@ -30,17 +31,11 @@ using Transfer = ssize_t (*)(pid_t, const iovec*, unsigned long, const iovec*, u
 // The kernel checks the addresses of both sides. It moves less than asked where a page is missing, and
 // at most 2 GiB in one call.
 int move(Transfer transfer, void* here, std::uint64_t there, std::size_t length) noexcept {
-    auto* position = static_cast<std::byte*>(here);
-    while (length > 0) {
-        const iovec local{position, length};
-        const iovec remote{reinterpret_cast<void*>(there), length};
-        const ssize_t moved = transfer(::getpid(), &local, 1, &remote, 1, 0);
-        if (moved <= 0) return -EFAULT;
-        position += moved;
-        there += static_cast<std::uint64_t>(moved);
-        length -= static_cast<std::size_t>(moved);
-    }
-    return 0;
+    return move_all(length, [&](std::size_t done, std::size_t rest) {
+        const iovec local{static_cast<std::byte*>(here) + done, rest};
+        const iovec remote{reinterpret_cast<void*>(there + done), rest};
+        return transfer(::getpid(), &local, 1, &remote, 1, 0);
+    });
 }
 
 }  // namespace
