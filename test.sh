@@ -44,6 +44,7 @@ for preset in asan tsan dev; do
     cmake --preset $preset -DIOMMUFD_SANITIZER_TREES=$([ $preset = dev ] && echo ON || echo OFF) \
         -DIOMMUFD_FUZZ=$([ $preset = asan ] && echo ON || echo OFF) \
         -DIOMMUFD_FUZZ_SECONDS=$([ $long = ON ] && echo 600 || echo 15) \
+        -DIOMMUFD_FUZZ_SEED=$([ $long = ON ] && echo 0 || echo 1) \
         -DIOMMUFD_BENCH=ON -DIOMMUFD_OLD_KERNEL=$old_kernel -DIOMMUFD_TIDY=$tidy -DIOMMUFD_LONG=$long -DIOMMUFD_DEBIAN_13=$debian_13 >/dev/null
     cmake --build --preset $preset
 done

@@ -200,6 +200,10 @@ private:
     std::optional<std::string> wrong_;
 };
 
+Error unreadable(std::string cause) {
+    return Error::refused(EINVAL, "cannot read the configuration", std::move(cause), "mend it; docs/broker.md describes it");
+}
+
 }  // namespace
 
 Result<Config> read_config(std::string_view text) {
@@ -207,9 +211,9 @@ Result<Config> read_config(std::string_view text) {
     try {
         document = Json::parse(text);
     } catch (const Json::parse_error& error) {
-        return Error::refused(EINVAL, "cannot read the configuration",
-                              compose("it is no JSON: byte ", error.byte, " is not expected there"),
-                              "mend it; docs/broker.md describes it");
+        return unreadable(compose("it is no JSON: byte ", error.byte, " is not expected there"));
+    } catch (const Json::out_of_range&) {
+        return unreadable("it has a number that is too large");
     }
     return Reader().read(document);
 }

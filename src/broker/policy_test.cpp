@@ -79,6 +79,7 @@ TEST(Config, nobody_gets_anything_where_the_list_is_empty) {
 TEST(Config, what_makes_no_sense_is_refused_with_its_place) {
     const auto refused = [](std::string_view text) { return read_config(text).error().line(); };
     EXPECT_THAT(refused("{"), HasSubstr("it is no JSON"));
+    EXPECT_THAT(refused("1e900"), HasSubstr("a number that is too large"));
     EXPECT_THAT(refused("[]"), HasSubstr("the configuration is no object"));
     EXPECT_THAT(refused("{}"), HasSubstr("tenants are missing"));
     EXPECT_THAT(refused(R"({"tenants": [{"name": "a", "peers": [{}]}]})"),
