@@ -12,7 +12,7 @@
 #include <cstdio>
 #include <string>
 
-#include "model/physical.hpp"
+#include "model/safe_copy.hpp"
 
 namespace iommufd::inline v0_1::model {
 namespace {
@@ -20,10 +20,10 @@ namespace {
 class OwnProcess final : public Caller {
 public:
     int copy_from(void* to, std::uint64_t from, std::size_t length) noexcept override {
-        return physical::read(to, from, length);
+        return checked_copy(to, reinterpret_cast<const void*>(from), length);
     }
     int copy_to(std::uint64_t to, const void* from, std::size_t length) noexcept override {
-        return physical::write(to, from, length);
+        return checked_copy(reinterpret_cast<void*>(to), from, length);
     }
     std::vector<MappedPiece> mapped() override { return read_maps("/proc/self/maps"); }
     int memory(std::shared_ptr<AddressSpace>& space) override {

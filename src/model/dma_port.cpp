@@ -7,7 +7,7 @@ namespace iommufd::inline v0_1::model {
 
 bool DmaPort::ask_for_page(std::uint64_t iova, std::uint64_t length, bool write) {
     constexpr std::uint32_t kRequestIndices = 512;  // of PRI: 9 bits
-    const sys::Lock lock(mutex_);
+    const sys::OwnedLock lock(mutex_);
     if (requests_.queue == nullptr || !domain_ || !bus_master_) return false;
     const auto missing = domain_->first_missing(iova, length, write ? kWritable : kReadable);
     if (!missing) return false;

@@ -13,7 +13,8 @@
 #include "model/domain.hpp"
 #include "model/fault_queue.hpp"
 #include "model/hardware.hpp"
-#include "sys/mutex.hpp"
+#include "sys/membarrier.hpp"
+#include "sys/owned_mutex.hpp"
 
 namespace iommufd::inline v0_1::model {
 
@@ -31,12 +32,12 @@ public:
 
     // Once it returns, no DMA of the device goes through the domain before, and no request to its queue.
     void point_at(std::shared_ptr<Domain> domain, PageRequestRoute requests = {}) IOMMUFD_EXCLUDES(mutex_) {
-        const sys::Lock lock(mutex_);
+        const sys::OwnedLock lock(mutex_);
         domain_.swap(domain);
         requests_ = requests;
     }
     void set_bus_master(bool on) IOMMUFD_EXCLUDES(mutex_) {
-        const sys::Lock lock(mutex_);
+        const sys::OwnedLock lock(mutex_);
         bus_master_ = on;
     }
 
@@ -47,7 +48,7 @@ public:
             reached = false;
             log_.record(device_, at, length, false);
         };
-        const sys::Lock lock(mutex_);
+        const sys::OwnedLock lock(mutex_);
         if (domain_ && bus_master_) {
             domain_->read(iova, to, blocked);
         } else {
@@ -63,7 +64,7 @@ public:
             reached = false;
             log_.record(device_, at, length, true);
         };
-        const sys::Lock lock(mutex_);
+        const sys::OwnedLock lock(mutex_);
         if (domain_ && bus_master_)
             domain_->write(iova, from, blocked);
         else
@@ -78,7 +79,7 @@ private:
     BlockedLog& log_;
     const std::string device_;
     const OnAnswer answered_;
-    sys::Mutex mutex_;
+    sys::OwnedMutex mutex_{sys::register_membarrier()};
     std::shared_ptr<Domain> domain_ IOMMUFD_GUARDED_BY(mutex_);
     PageRequestRoute requests_ IOMMUFD_GUARDED_BY(mutex_);
     std::uint32_t requested_ IOMMUFD_GUARDED_BY(mutex_) = 0;  // so far
