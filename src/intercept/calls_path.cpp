@@ -21,8 +21,13 @@ std::string Supervisor::path_at(Tracee& tracee, int folder, std::uint64_t addres
 }
 
 Answer Supervisor::open(Tracee& tracee, int folder, std::uint64_t address, int flags) {
-    const std::string path = path_at(tracee, folder, address);
-    return path.empty() ? Answer::from_kernel() : open_entry(tracee, path, flags);
+    std::string text;
+    if (tracee.copy_text(text, address, PATH_MAX) < 0) return Answer::from_kernel();
+    if (const std::string path = paths_.find(tracee, folder, text); !path.empty())
+        return open_entry(tracee, path, flags);
+    if (const auto thread = named_in_proc(tracee, text, "/status"))
+        return open_status(tracee, *thread, flags);
+    return Answer::from_kernel();
 }
 
 Answer Supervisor::openat2(Tracee& tracee, int folder, std::uint64_t address, std::uint64_t how,

@@ -62,7 +62,7 @@ void add_rules(Rules& rules, const FilterOptions& options) {
     constexpr std::uint64_t kAnonymousAndShared = MAP_ANONYMOUS | MAP_SHARED;
     rules.where(SCMP_SYS(mmap), masked(3, kAnonymousAndShared, MAP_SHARED));
     if (options.queues) {
-        constexpr std::uint64_t kNotShort = ~std::uint64_t{0xffc};
+        constexpr std::uint64_t kNotShort = ~std::uint64_t{0xfff};
         rules.where(SCMP_SYS(read), masked(2, kNotShort, 0));
         rules.where(SCMP_SYS(write), masked(2, kNotShort, 0));
     } else if (options.vdpa) {

@@ -6,6 +6,7 @@
 #include <sys/syscall.h>
 
 #include <cerrno>
+#include <filesystem>
 #include <new>
 
 #include "intercept/filter.hpp"
@@ -13,7 +14,10 @@
 namespace iommufd::inline v0_1::intercept {
 
 Supervisor::Supervisor(model::Machine& machine, const PrivateTree& files)
-    : inside_(model::Inside::of(machine)), files_(files), paths_(inside_.tree, files) {
+    : inside_(model::Inside::of(machine)),
+      files_(files),
+      paths_(inside_.tree, files),
+      own_pids_(std::filesystem::read_symlink("/proc/self/ns/pid").string()) {
     model::Inside::place_regions(machine, kRegions);
 }
 
@@ -93,7 +97,7 @@ Answer Supervisor::answer(Tracee& tracee, const seccomp_data& call) {
         case SYS_pwritev2:
             return move_pieces_at(tracee, call, true);
         case SYS_mmap:
-            return mmap(number(4));
+            return mmap(tracee, call);
         default:
             return Answer::from_kernel();
     }

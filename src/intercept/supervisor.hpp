@@ -11,6 +11,7 @@
 #include <linux/seccomp.h>
 
 #include <functional>
+#include <optional>
 #include <string_view>
 
 #include "intercept/last_closes.hpp"
@@ -53,6 +54,12 @@ private:
     Answer readlink(Tracee& tracee, int folder, std::uint64_t path, std::uint64_t buffer, std::uint64_t size);
     std::string path_at(Tracee& tracee, int folder, std::uint64_t address);
 
+    // calls_process.cpp
+    // The thread or process whose file of /proc that path names: "/status" of "/proc/self/status".
+    std::optional<pid_t> named_in_proc(const Tracee& tracee, std::string_view text,
+                                       std::string_view file) const;
+    Answer open_status(Tracee& tracee, pid_t thread, int flags);
+
     // calls_stat.cpp
     Answer stat(Tracee& tracee, int folder, std::uint64_t path, std::uint64_t buffer, int flags);
     Answer fstat(Tracee& tracee, int fd, std::uint64_t buffer);
@@ -67,11 +74,12 @@ private:
     Answer write(int fd, std::uint64_t buffer, std::uint64_t count);
     Answer move_at(const seccomp_data& call, bool write);
     Answer move_pieces_at(Tracee& tracee, const seccomp_data& call, bool write);
-    Answer mmap(int fd);
+    Answer mmap(Tracee& tracee, const seccomp_data& call);
 
     const model::Inside inside_;
     const PrivateTree& files_;
     const Paths paths_;
+    const std::string own_pids_;  // the namespace of this process's numbers
     LastCloses closes_;
     ProcessMemories memories_;
 };

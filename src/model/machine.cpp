@@ -142,7 +142,11 @@ void Inside::place_regions(Machine& machine, std::uint64_t first) {
 
 Leaks Inside::left(const Machine& machine) { return machine.state_->hardware.left.all(); }
 
-Inside Inside::of(Machine& machine) { return {.tree = machine.state_->tree, .files = machine.state_->files}; }
+Inside Inside::of(Machine& machine) {
+    return {.tree = machine.state_->tree,
+            .files = machine.state_->files,
+            .accountant = machine.state_->hardware.accountant};
+}
 
 sys::Kernel& Machine::kernel() noexcept { return state_->kernel; }
 

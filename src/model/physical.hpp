@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "model/accountant.hpp"
 #include "model/caller.hpp"
 
 namespace iommufd::inline v0_1::model {
@@ -29,11 +30,16 @@ public:
     // As pinning would: -EFAULT where some of it isn't there.
     virtual int populate(std::uint64_t from, std::uint64_t length, bool write) noexcept = 0;
     virtual std::vector<MappedPiece> mapped() = 0;
+    // The size of the pages that all of it is made of, or the smallest size.
+    virtual std::uint64_t page_size(std::uint64_t from, std::uint64_t length) = 0;
 
     std::uint64_t tag() const noexcept { return tag_; }
+    // The accountant's.
+    PinCount& pins() noexcept { return pins_; }
 
 private:
     std::uint64_t tag_;
+    PinCount pins_;
 };
 
 namespace physical {
