@@ -73,14 +73,12 @@ Result<std::vector<Broker::State::Opening>> Broker::State::reserve(
     const auto put = [&](const std::string& name, bool is_vdpa) -> Result<void> {
         if (std::ranges::find(openings, name, &Opening::name) != openings.end()) return {};
         ShelfDevice& device = shelf.at(name);
-        if (!is_vdpa) device.group = group_of(kernel, name);
+        Opening opening{.name = name, .is_vdpa = is_vdpa, .space = space};
+        if (device.facts && device.status == DeviceStatus::free)
+            if (auto file = open_tried(kernel, *device.facts)) opening.file = *std::move(file);
+        if (!opening.file && !is_vdpa) device.group = group_of(kernel, name);
         if (auto refusal = shelf.refuses(device, holder)) return *std::move(refusal);
-        const bool is_tried_first = !is_vdpa && (!device.facts || device.status != DeviceStatus::free);
-        openings.push_back({.name = name,
-                            .is_vdpa = is_vdpa,
-                            .is_tried_first = is_tried_first,
-                            .known = device.facts,
-                            .space = space});
+        openings.push_back(std::move(opening));
         device.status = DeviceStatus::opening;
         device.holder = holder;
         return {};

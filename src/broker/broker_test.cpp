@@ -11,6 +11,8 @@
 #include "iommufd/core/ioas.hpp"
 #include "iommufd/model/machine.hpp"
 #include "iommufd/vfio/device.hpp"
+#include "sys/faulty_kernel.hpp"
+#include "uapi/vfio.hpp"
 
 namespace iommufd::inline v0_1::broker {
 namespace {
@@ -283,6 +285,46 @@ TEST_F(BrokerTest, a_client_that_has_ended_gets_nothing_and_what_was_opened_for_
     waiting.clear();
     EXPECT_FALSE(answered);
     EXPECT_FALSE(machine_.leaks().any()) << machine_.leaks().text();
+}
+
+// A machine on which devices are plugged anew, each time with the same name and file.
+class ReplugKernel final : public sys::FaultyKernel {
+public:
+    using FaultyKernel::FaultyKernel;
+    int stat(const char* path, sys::FileStatus& status) override {
+        const int result = FaultyKernel::stat(path, status);
+        if (std::string_view(path).find("/vfio-dev/") != std::string_view::npos)
+            status.inode += 1000 * times_plugged;
+        return result;
+    }
+    int ioctl(int fd, unsigned long request, void* argument) override {
+        if (request == uapi::vfio::kDeviceBindIommufd) ++binds;
+        return FaultyKernel::ioctl(fd, request, argument);
+    }
+
+    ino_t times_plugged = 0;
+    int binds = 0;
+};
+
+TEST_F(BrokerTest, a_device_is_tried_before_it_is_given_unless_it_is_the_one_that_was_tried) {
+    ReplugKernel kernel(machine_.kernel());
+    Tenant a = tenant("a");
+    a.unreset = true;
+    broker_.emplace(Broker::Options{
+        .policy = {.tenants = {a}}, .kernel = &kernel, .journal = {}, .run = {}, .iommufd = {}});
+    const auto give_and_return = [&] {
+        const int before = kernel.binds;
+        const auto client = admit();
+        EXPECT_TRUE(get(client, {.devices = {kEdu}}));
+        const int trials = kernel.binds - before;
+        broker_->release(client);
+        return trials;
+    };
+    EXPECT_EQ(give_and_return(), 1) << "who had it before, nobody knows";
+    EXPECT_EQ(give_and_return(), 0) << "it was tried when it came back";
+    ++kernel.times_plugged;
+    EXPECT_EQ(give_and_return(), 1);
+    EXPECT_EQ(give_and_return(), 0);
 }
 
 class BrokerOfOneIommufd : public BrokerTest {

@@ -201,7 +201,8 @@ private:
 };
 
 Error unreadable(std::string cause) {
-    return Error::refused(EINVAL, "cannot read the configuration", std::move(cause), "mend it; docs/broker.md describes it");
+    return Error::refused(EINVAL, "cannot read the configuration", std::move(cause),
+                          "mend it; docs/broker.md describes it");
 }
 
 }  // namespace

@@ -18,31 +18,25 @@
 #include "vfio/sysfs.hpp"
 
 namespace iommufd::inline v0_1::broker {
-namespace {
-
-// The file that the trial has seen, if it is still the device's. Whether a bind works is what the trial was for.
-std::optional<sys::Fd> open_again(sys::Kernel& kernel, const DeviceFacts& tried) {
-    if (tried.folder.empty()) return std::nullopt;
-    sys::Fd file(kernel, kernel.open(tried.file.path.c_str(), O_RDWR));
-    sys::FileStatus status{};
-    const bool is_it = file && kernel.fstat(file.number(), status) == 0 && S_ISCHR(status.mode) &&
-                       status.device == tried.file.number && kernel.stat(tried.folder.c_str(), status) == 0;
-    if (!is_it) return std::nullopt;
-    return file;
-}
-
-}  // namespace
-
 std::string group_of(sys::Kernel& kernel, const std::string& device) {
     const auto folder = vfio::device_folder(kernel, device);
     return folder ? vfio::group_number(kernel, *folder) : std::string();
 }
 
-Result<sys::Fd> open_vfio(sys::Kernel& kernel, const std::string& device,
-                          const std::optional<DeviceFacts>& tried) {
+std::optional<sys::Fd> open_tried(sys::Kernel& kernel, const DeviceFacts& facts) {
+    if (facts.folder.empty()) return std::nullopt;
+    sys::Fd file(kernel, kernel.open(facts.file.path.c_str(), O_RDWR));
+    sys::FileStatus status{};
+    const bool is_it = file && kernel.fstat(file.number(), status) == 0 && S_ISCHR(status.mode) &&
+                       status.device == facts.file.number && kernel.stat(facts.folder.c_str(), status) == 0 &&
+                       status.inode == facts.inode;
+    if (!is_it) return std::nullopt;
+    return file;
+}
+
+Result<sys::Fd> open_vfio(sys::Kernel& kernel, const std::string& device, const DeviceFacts& tried) {
     return guarded(Operation::open, [&]() -> Result<sys::Fd> {
-        if (tried)
-            if (auto file = open_again(kernel, *tried)) return *std::move(file);
+        if (auto file = open_tried(kernel, tried)) return *std::move(file);
         const std::string what = compose("cannot give ", device, " away");
         auto folder = vfio::device_folder(kernel, device);
         if (!folder) return folder.error();
@@ -91,8 +85,11 @@ Result<DeviceFacts> try_device(sys::Kernel& kernel, const std::string& device) {
         DeviceFacts facts{.resets = bound->info().resets};
         if (auto folder = vfio::device_folder(kernel, device); folder && !vfio::is_noiommu(kernel, *folder))
             if (auto file = vfio::device_file(kernel, *folder)) {
+                sys::FileStatus status{};
                 facts.folder = compose(*folder, "/vfio-dev/", vfio::base_name(file->path));
                 facts.file = *std::move(file);
+                if (kernel.stat(facts.folder.c_str(), status) < 0) facts.folder.clear();
+                facts.inode = status.inode;
             }
         if (facts.resets) (void)bound->reset();
         if (auto closed = std::move(*bound).destroy(); !closed) return closed.error();

@@ -22,21 +22,19 @@ struct Broker::State : std::enable_shared_from_this<Broker::State> {
     struct Opening {
         std::string name;
         bool is_vdpa;
-        bool is_tried_first;
-        std::optional<DeviceFacts> known = {};
+        std::optional<Result<sys::Fd>> file = {};  // already there: it was tried before
         std::optional<Result<DeviceFacts>> facts = {};
-        std::optional<Result<sys::Fd>> file = {};
         std::shared_ptr<MediatedSpace> space = {};  // to which it is attached then
         int attached = -1;                          // its descriptor there
 
-        // To open a VFIO device is to look it up: it is made ready, and reset, when it is bound. A vDPA device is reset.
-        bool takes_long() const noexcept { return is_vdpa || is_tried_first || space; }
+        bool takes_long() const noexcept { return !file || space; }
         void open(sys::Kernel& on) {
-            if (is_tried_first) facts = try_device(on, name);
-            if (facts && !*facts)
-                file = facts->error();
-            else
-                file = is_vdpa ? open_vdpa(on, name) : open_vfio(on, name, facts ? **facts : known);
+            if (!file && is_vdpa) {
+                file = open_vdpa(on, name);
+            } else if (!file) {
+                facts = try_device(on, name);
+                file = *facts ? open_vfio(on, name, **facts) : facts->error();
+            }
             if (!space || !*file) return;
             auto descriptor = space->attach(name, **std::move(file));
             if (descriptor)

@@ -13,6 +13,13 @@
 #include <system_error>
 
 namespace iommufd::inline v0_1::intercept {
+namespace {
+
+// Linux tells of the end of an open file before it takes it off the file's writers (__fput() of fs/file_table.c), and a process may lose
+// its processor between.
+constexpr std::chrono::seconds kEndsWithin{1};
+
+}  // namespace
 
 LastCloses::LastCloses() : events_(sys::host_kernel(), ::inotify_init1(IN_NONBLOCK | IN_CLOEXEC)) {
     if (!events_) throw std::system_error(errno, std::generic_category(), "cannot watch files");
@@ -46,19 +53,29 @@ bool LastCloses::is_last(const Watched& watched) const {
 
 void LastCloses::see(const std::function<void(const model::FileIdentity&)>& gone) {
     alignas(inotify_event) std::array<char, 4096> events{};
+    const auto now = Clock::now();
     for (;;) {
         const ssize_t length = ::read(events_.number(), events.data(), events.size());
-        if (length <= 0) return;
+        if (length <= 0) break;
         inotify_event event{};
         for (ssize_t at = 0; at < length; at += static_cast<ssize_t>(sizeof event + event.len)) {
             std::memcpy(&event, events.data() + at, sizeof event);
-            const auto watched = watched_.find(event.wd);
-            if (watched == watched_.end() || !is_last(watched->second)) continue;
-            const model::FileIdentity identity = watched->second.identity;
-            (void)::inotify_rm_watch(events_.number(), event.wd);
-            watched_.erase(watched);
-            gone(identity);
+            ended_.insert_or_assign(event.wd, now);
         }
+    }
+    for (auto each = ended_.begin(); each != ended_.end();) {
+        const auto watched = watched_.find(each->first);
+        const bool is_gone = watched != watched_.end() && is_last(watched->second);
+        if (watched != watched_.end() && !is_gone && now - each->second < kEndsWithin) {
+            ++each;
+            continue;
+        }
+        each = ended_.erase(each);
+        if (!is_gone) continue;
+        const model::FileIdentity identity = watched->second.identity;
+        (void)::inotify_rm_watch(events_.number(), watched->first);
+        watched_.erase(watched);
+        gone(identity);
     }
 }
 

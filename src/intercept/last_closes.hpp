@@ -2,11 +2,13 @@
 //
 // Learns when programs have let go of a file for the last time: by exit, close, or munmap, in whichever process. The
 // kernel tells of each open file that ends (inotify), before the program that ended it goes on; whether it was the last
-// one, a lease says, which it grants where nobody has the file open for writing.
+// one, a lease says, which it grants where nobody has the file open for writing: it is asked again for a while, since the
+// one that ends may still count.
 //
 // Threads: none; it belongs to the supervisor's loop.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <map>
 
@@ -27,8 +29,12 @@ public:
     int open_for_programs(int own);
     // Calls `gone` for each file whose last opening has ended.
     void see(const std::function<void(const model::FileIdentity&)>& gone);
+    // An opening has ended, perhaps the last one: it will show soon, and nothing tells when.
+    bool must_look_again() const noexcept { return !ended_.empty(); }
 
 private:
+    using Clock = std::chrono::steady_clock;
+
     struct Watched {
         model::FileIdentity identity;
         sys::Fd own;  // read-only
@@ -37,7 +43,8 @@ private:
     bool is_last(const Watched& watched) const;
 
     sys::Fd events_;
-    std::map<int, Watched> watched_;  // by inotify's number
+    std::map<int, Watched> watched_;          // by inotify's number
+    std::map<int, Clock::time_point> ended_;  // of which an opening ended then
 };
 
 }  // namespace iommufd::inline v0_1::intercept

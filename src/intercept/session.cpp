@@ -105,9 +105,11 @@ Result<Outcome> run(const model::Description& description, const std::vector<std
                                  {.fd = supervisor.closes(), .events = POLLIN, .revents = 0},
                                  {.fd = signals.fd(), .events = POLLIN, .revents = 0}}};
     for (;;) {
-        if (::poll(ready.data(), ready.size(), -1) < 0) continue;
+        constexpr int kSoon = 10;
+        const int events = ::poll(ready.data(), ready.size(), supervisor.must_look_again() ? kSoon : -1);
+        if (events < 0) continue;
         if ((ready[2].revents & POLLIN) != 0) handle_signals(signals, family);
-        if ((ready[1].revents & POLLIN) != 0) supervisor.see_closes();
+        if (events == 0 || (ready[1].revents & POLLIN) != 0) supervisor.see_closes();
         if ((ready[0].revents & POLLIN) != 0)
             supervisor.serve(child->listener.number());
         else if ((ready[0].revents & (POLLHUP | POLLERR)) != 0)

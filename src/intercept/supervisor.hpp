@@ -40,6 +40,8 @@ public:
     // Readable when see_closes() has something to do.
     int closes() const noexcept { return closes_.fd(); }
     void see_closes();
+    // It may have more to do soon, though nothing becomes readable.
+    bool must_look_again() const noexcept { return closes_.must_look_again(); }
     // One call, if there is one: it is answered when this returns.
     void serve(int listener);
 
