@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //
-// Files of /proc that say what the model knows better: how much a process has pinned and locked.
+// Files of /proc in which the model stands: how much a process has pinned and locked, and which allocation is to fail.
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -76,6 +76,13 @@ std::optional<pid_t> Supervisor::named_in_proc(const Tracee& tracee, std::string
     // Its numbers are those of this process only in the same namespace.
     const bool same = tracee.link("root") == "/" && tracee.link("ns/pid") == own_pids_;
     return same ? std::optional(named) : std::nullopt;
+}
+
+Answer Supervisor::open_fail_nth(Tracee& tracee, pid_t thread, int flags) {
+    if ((flags & (O_PATH | O_DIRECTORY)) != 0) return Answer::from_kernel();
+    if (process_of(thread) < 0) return {.value = -ENOENT};
+    if ((flags & O_CLOEXEC) == 0) tracee.give_across_exec();
+    return {.value = inside_.files.install(fail_nth_.open(thread), "fail-nth", 0)};
 }
 
 Answer Supervisor::open_status(Tracee& tracee, pid_t thread, int flags) {

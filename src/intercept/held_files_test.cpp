@@ -27,8 +27,8 @@ protected:
 
     static char* map(int flags) {
         void* const memory = ::mmap(nullptr, 4 * kPage, PROT_READ | PROT_WRITE, MAP_ANONYMOUS | flags, -1, 0);
-        for (int page = 0; page < 4; ++page)
-            std::memset(static_cast<char*>(memory) + page * kPage, 'a' + page, kPage);
+        for (unsigned page = 0; page < 4; ++page)
+            std::memset(static_cast<char*>(memory) + page * kPage, "abcd"[page], kPage);
         return static_cast<char*>(memory);
     }
     static std::uint64_t address(const char* memory) { return reinterpret_cast<std::uint64_t>(memory); }

@@ -2,6 +2,7 @@
 #include "intercept/process_memory.hpp"
 
 #include <fcntl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,6 +14,10 @@
 
 #include "intercept/huge_pages.hpp"
 #include "model/move_all.hpp"
+
+#ifndef PIDFD_THREAD
+#define PIDFD_THREAD O_EXCL
+#endif
 
 namespace iommufd::inline v0_1::intercept {
 namespace {
@@ -37,6 +42,12 @@ pid_t process_of(pid_t thread) {
     while (status && std::fgets(line.data(), line.size(), status.get()) != nullptr)
         if (std::sscanf(line.data(), "Tgid: %d", &process) == 1) break;
     return process;
+}
+
+sys::Fd open_process(pid_t thread) {
+    long process = ::syscall(SYS_pidfd_open, thread, PIDFD_THREAD);
+    if (process < 0 && errno == EINVAL) process = ::syscall(SYS_pidfd_open, process_of(thread), 0);
+    return {sys::host_kernel(), static_cast<int>(process)};
 }
 
 int ProcessMemory::read(void* to, std::uint64_t from, std::size_t length) noexcept {
@@ -97,12 +108,18 @@ std::vector<model::MappedPiece> ProcessMemory::mapped() {
     return model::parse_maps(text);
 }
 
-std::uint64_t ProcessMemory::page_size(std::uint64_t from, std::uint64_t length) {
-    std::uint64_t size = ~std::uint64_t{0};
-    for (const model::MappedPiece& piece : mapped())
-        if (piece.last >= from && piece.first <= from + (length - 1))
-            size = std::min(size, page_size_of(piece.container));
-    return size == ~std::uint64_t{0} ? kPage : size;
+std::uint64_t ProcessMemory::page_size(std::uint64_t from, std::uint64_t length) noexcept {
+    std::uint64_t smallest = 0;
+    try {
+        for (const model::MappedPiece& piece : mapped()) {
+            if (piece.last < from || piece.first > from + (length - 1)) continue;
+            const std::uint64_t size = page_size_of(piece.container);
+            smallest = smallest == 0 ? size : std::min(smallest, size);
+        }
+    } catch (const std::bad_alloc&) {
+        return kPage;
+    }
+    return smallest == 0 ? kPage : smallest;
 }
 
 bool ProcessMemory::alive() const noexcept {

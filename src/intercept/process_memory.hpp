@@ -25,6 +25,9 @@ std::string proc_path(pid_t process, std::string_view name);
 // Of the process that a thread belongs to; -1 where there is no such thread.
 pid_t process_of(pid_t thread);
 
+// A thread, or before Linux 6.9 its process: readable when it has ended. Empty where there is none.
+sys::Fd open_process(pid_t thread);
+
 class ProcessMemory final : public model::AddressSpace {
 public:
     // Its files of /proc, and its folder there.
@@ -35,7 +38,7 @@ public:
     int write(std::uint64_t to, const void* from, std::size_t length) noexcept override;
     int populate(std::uint64_t from, std::uint64_t length, bool write) noexcept override;
     std::vector<model::MappedPiece> mapped() override;
-    std::uint64_t page_size(std::uint64_t from, std::uint64_t length) override;
+    std::uint64_t page_size(std::uint64_t from, std::uint64_t length) noexcept override;
 
     bool alive() const noexcept;
 

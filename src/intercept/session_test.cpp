@@ -6,13 +6,34 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <optional>
 #include <string>
+
+#include "support/allocation_faults.hpp"
 
 namespace iommufd::inline v0_1::intercept {
 namespace {
 
+class Failures final : public AllocationFailures {
+public:
+    void arm(std::uint64_t n) override {
+        n_ = n;
+        armed_.emplace(n);
+    }
+    std::uint64_t disarm() override {
+        const std::uint64_t left = n_ - std::min(n_, armed_->count());
+        armed_.reset();
+        return left;
+    }
+
+private:
+    std::uint64_t n_ = 0;
+    std::optional<AllocationFaults::Armed> armed_;
+};
+
 Outcome run_on(const model::Description& machine, const std::vector<std::string>& words) {
-    auto outcome = run(machine, words);
+    Failures failures;
+    auto outcome = run(machine, words, {.failures = &failures});
     EXPECT_TRUE(outcome) << outcome.error().line();
     return outcome ? *outcome : Outcome{.status = -1};
 }
@@ -85,6 +106,11 @@ TEST(SupervisedSession, RegistersOfAViommuAreMappedAndKeepIt) {
 
 TEST(SupervisedSession, AReadThatIsTooShortForAnEventIsEinval) {
     EXPECT_EQ(run_on_mock("reads_events").status, 0);
+}
+
+TEST(SupervisedSession, AProgramLetsItsNthAllocationFail) {
+    if (!AllocationFaults::available()) GTEST_SKIP() << "allocations can't be failed under this sanitizer";
+    EXPECT_EQ(run_on_mock("fails_allocations").status, 0);
 }
 
 TEST(SupervisedSession, ABadPointerIsEfaultAndNothingElse) {

@@ -18,10 +18,6 @@
 #include "intercept/descendants.hpp"
 #include "model/move_all.hpp"
 
-#ifndef PIDFD_THREAD
-#define PIDFD_THREAD O_EXCL
-#endif
-
 namespace iommufd::inline v0_1::intercept {
 namespace {
 
@@ -108,11 +104,9 @@ bool Tracee::identify(int fd, model::FileIdentity& identity) {
 
 int Tracee::take(int fd) {
     if (fd < 0) return -EBADF;
-    // Before Linux 6.9 by its process only, which nearly always has the same descriptors.
-    long process = ::syscall(SYS_pidfd_open, thread_, PIDFD_THREAD);
-    if (process < 0 && errno == EINVAL) process = ::syscall(SYS_pidfd_open, process_of(thread_), 0);
-    if (process < 0) return errno == EMFILE || errno == ENFILE ? -EMFILE : -EBADF;
-    const sys::Fd its(sys::host_kernel(), static_cast<int>(process));
+    // Of its process, too, nearly always the same descriptors.
+    const sys::Fd its = open_process(thread_);
+    if (!its) return errno == EMFILE || errno == ENFILE ? -EMFILE : -EBADF;
     if (!waits()) return -EBADF;
     const long own = ::syscall(SYS_pidfd_getfd, its.number(), fd, 0);
     if (own < 0) return errno == EMFILE || errno == ENFILE ? -EMFILE : -EBADF;

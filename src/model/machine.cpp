@@ -56,6 +56,7 @@ Machine::State::State(const Description& description)
       kernel(tree, files, hardware.mappings) {
     sysfs::add_machine(tree, description.iommu,
                        [this](std::shared_ptr<File>& file) { return open_iommufd(file); });
+    if (description.mock) sysfs::add_fault_injection(tree);
     for (DeviceDescription device : description.devices) {
         if (device.name.empty()) device.name = free_name(device.kind);
         if (!has(device.name)) add(device);

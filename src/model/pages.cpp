@@ -65,7 +65,7 @@ physical::Address Pages::memory(std::uint64_t byte) const {
     return buffer_ ? buffer_->address() + hint(byte) : in_space(hint(byte));
 }
 
-std::uint64_t Pages::contiguity(std::uint64_t byte, std::uint64_t length) const {
+std::uint64_t Pages::contiguity(std::uint64_t byte, std::uint64_t length) const noexcept {
     if (buffer_) return kAnyLeaf;
     if (file_) return file_->page_size();
     return space_ ? space_->page_size(hint(byte), length) : user::kPage;

@@ -58,7 +58,7 @@ public:
     // Where the model reaches what was populated.
     physical::Address memory(std::uint64_t byte) const;
     // How much of a slice is certainly in one piece, physically: the size of its pages.
-    std::uint64_t contiguity(std::uint64_t byte, std::uint64_t length) const;
+    std::uint64_t contiguity(std::uint64_t byte, std::uint64_t length) const noexcept;
 
     // Whether somebody holds all of the slice already, so that it needs no populate().
     bool held(std::uint64_t byte, std::uint64_t length) const IOMMUFD_EXCLUDES(mutex_);

@@ -30,8 +30,8 @@ public:
     // As pinning would: -EFAULT where some of it isn't there.
     virtual int populate(std::uint64_t from, std::uint64_t length, bool write) noexcept = 0;
     virtual std::vector<MappedPiece> mapped() = 0;
-    // The size of the pages that all of it is made of, or the smallest size.
-    virtual std::uint64_t page_size(std::uint64_t from, std::uint64_t length) = 0;
+    // A size of pages that all of it is made of: the smallest one where that can't be told.
+    virtual std::uint64_t page_size(std::uint64_t from, std::uint64_t length) noexcept = 0;
 
     std::uint64_t tag() const noexcept { return tag_; }
     // The accountant's.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //
 // The kernel's own mock of an IOMMU: registers of a viommu that a program maps, queues of events.
+#include <string>
+
 #include "intercept/testing/client.hpp"
 #include "uapi/iommufd_test.hpp"
 
@@ -104,9 +106,62 @@ void reads_events(char**) {
     }
 }
 
+void sets_up_faults() {
+    const int settings = ::open("/sys/kernel/debug/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    EXPECT(settings >= 0);
+    const int verbose = ::openat(settings, "failslab/verbose", O_WRONLY | O_CLOEXEC);
+    EXPECT(verbose >= 0 && ::write(verbose, "0", 1) == 1 && ::close(verbose) == 0);
+    EXPECT(::faccessat(settings, "failslab/verbose", W_OK, 0) == 0);
+    EXPECT(::openat(settings, "failslab/unheard-of", O_WRONLY | O_CLOEXEC) < 0 && errno == ENOENT);
+    EXPECT(::openat(settings, "failslab", O_WRONLY | O_CLOEXEC) < 0 && errno == EISDIR);
+    EXPECT(::open("/sys/class/misc/iommu/dev", O_WRONLY | O_CLOEXEC) < 0 && errno == EACCES);
+}
+
+void fails_allocations(char**) {
+    sets_up_faults();
+    const std::string own = "/proc/self/task/" + std::to_string(::getpid()) + "/fail-nth";
+    const int nth = ::open(own.c_str(), O_RDWR | O_CLOEXEC);
+    EXPECT(nth >= 0);
+    const auto set = [&](const std::string& n) { return ::pwrite(nth, n.data(), n.size(), 0); };
+    const auto left = [&] {
+        char text[300] = {};
+        EXPECT(::pread(nth, text, sizeof text, 0) > 1);
+        return std::string(text);
+    };
+    EXPECT(left() == "0\n");
+    EXPECT(set("5x") < 0 && errno == EINVAL);
+    EXPECT(set("0x10\n") == 5 && left() == "16\n" && set("0") == 1);
+    const int iommufd = open_iommufd();
+    std::uint32_t failed = 0;
+    for (std::uint32_t n = 1;; ++n) {
+        EXPECT(set(std::to_string(n)) > 0);
+        uapi::IoasAlloc command{.size = sizeof command};
+        const int rc = call(iommufd, uapi::kIoasAlloc, &command);
+        const bool was_last = left() != "0\n";
+        EXPECT(rc == 0 || rc == -ENOMEM);
+        failed += rc == -ENOMEM ? 1 : 0;
+        EXPECT(set("0") == 1);
+        if (!was_last) continue;
+        EXPECT(rc == 0);
+        break;
+    }
+    EXPECT(failed >= 2);
+    // It is this thread's alone.
+    EXPECT(set("1") == 1);
+    const pid_t child = ::fork();
+    if (child == 0) {
+        (void)alloc_ioas(iommufd);
+        std::_Exit(0);
+    }
+    join(child);
+    EXPECT(left() == "1\n" && set("0") == 1);
+}
+
 }  // namespace
 
-const Named kMock[] = {
-    {"maps_registers", maps_registers}, {"reads_events", reads_events}, {nullptr, nullptr}};
+const Named kMock[] = {{"maps_registers", maps_registers},
+                       {"reads_events", reads_events},
+                       {"fails_allocations", fails_allocations},
+                       {nullptr, nullptr}};
 
 }  // namespace client
