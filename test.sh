@@ -51,4 +51,9 @@ done
 
 step "tests"
 export IOMMUFD_STRICT=$strict
-exec ctest --test-dir build/dev --output-on-failure --no-tests=error -j2 "${only[@]}"
+start=$(mktemp)
+trap 'rm -f "$start"' EXIT
+ctest --test-dir build/dev --output-on-failure --no-tests=error -j2 "${only[@]}" && exit
+status=$?
+tests/failures "$start" build/dev build/asan build/tsan
+exit $status
