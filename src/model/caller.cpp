@@ -28,6 +28,7 @@ public:
         return checked_copy(reinterpret_cast<void*>(to), from, length);
     }
     std::vector<MappedPiece> mapped() override { return read_maps("/proc/self/maps"); }
+    bool may_lock() noexcept override { return true; }  // unless the machine says otherwise
     int memory(std::shared_ptr<AddressSpace>& space) override {
         space = nullptr;
         return 0;
@@ -43,6 +44,8 @@ public:
         return own < 0 ? (errno == EBADF ? -EBADF : -EMFILE) : own;
     }
     int give(int own) override { return own; }
+    // What it maps goes through Mappings.
+    bool is_mapped(const FileIdentity&, std::uint64_t, std::uint64_t) override { return false; }
     int close(int number) override { return ::close(number) < 0 ? -errno : 0; }
 };
 
