@@ -19,6 +19,7 @@
 #include "cli/exec.hpp"
 #include "cli/explain.hpp"
 #include "cli/fail.hpp"
+#include "cli/failing_allocations.hpp"
 #include "cli/get.hpp"
 #include "cli/metrics.hpp"
 #include "cli/model.hpp"
@@ -398,7 +399,7 @@ int main(int argc, char** argv) {
     if (exec_command->parsed()) return exec(exec_arguments);
     if (serve_command->parsed()) return serve(serve_arguments);
     if (get_command->parsed()) return get(get_arguments);
-    if (model_command->parsed()) return model(model_arguments);
+    if (model_command->parsed()) return model(model_arguments, allocation_failures());
     if (doctor_command->parsed()) return doctor::examine(doctor_arguments);
     if (plan_command->parsed()) return plan(plan_arguments);
     if (top_command->parsed()) return top(top_arguments);

@@ -13,10 +13,10 @@
 
 namespace iommufd::inline v0_1::cli {
 
-int model(const ModelArguments& arguments) {
+int model(const ModelArguments& arguments, intercept::AllocationFailures& failures) {
     const auto description = read_machine(arguments.machine);
     if (!description) return fail(kUsage, description.error());
-    const auto outcome = intercept::run(*description, arguments.command);
+    const auto outcome = intercept::run(*description, arguments.command, {.failures = &failures});
     if (!outcome) return fail(kNotPrepared, outcome.error());
     if (outcome->not_started != 0) {
         const bool missing = outcome->not_started == ENOENT;

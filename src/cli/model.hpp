@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "intercept/fail_nth.hpp"
+
 namespace iommufd::inline v0_1::cli {
 
 struct ModelArguments {
@@ -12,6 +14,7 @@ struct ModelArguments {
 };
 
 // `iommufd model`: runs a command on the model kernel. Its exit status, or those of `iommufd exec` where it can't be started.
-int model(const ModelArguments& arguments);
+// `failures` is how faults are injected for the command.
+int model(const ModelArguments& arguments, intercept::AllocationFailures& failures);
 
 }  // namespace iommufd::inline v0_1::cli

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //
 // Calls on descriptors of the model. Any other descriptor is the kernel's.
+#include <sys/stat.h>
 #include <sys/uio.h>
 
 #include <algorithm>
@@ -58,9 +59,20 @@ Answer Supervisor::move_pieces_at(Tracee& tracee, const seccomp_data& call, bool
     return {.value = done};
 }
 
-// No memory of the model can be another process's.
-Answer Supervisor::mmap(int fd) {
-    return inside_.files.find(fd) ? Answer{.value = -EINVAL} : Answer::from_kernel();
+// The kernel maps the file that the descriptor is, once the model has put there what it shows.
+Answer Supervisor::mmap(Tracee& tracee, const seccomp_data& call) {
+    const auto [address, length, protection, flags, fd, offset] = call.args;
+    if (!inside_.files.find(static_cast<int>(fd))) return Answer::from_kernel();
+    if (length == 0 || offset % model::user::kPage != 0) return {.value = -EINVAL};
+    const sys::Fd own(sys::host_kernel(), tracee.take(static_cast<int>(fd)));
+    struct stat status{};
+    if (!own || ::fstat(own.number(), &status) < 0) return {.value = -EBADF};
+    // What is in hand now can't become another any more.
+    const auto found = inside_.files.find(model::identity_of(status));
+    if (!found) return Answer::from_kernel();
+    const int rc =
+        found.file->show(own.number(), length, static_cast<int>(protection), static_cast<int>(flags), offset);
+    return rc < 0 ? Answer{.value = rc} : Answer::from_kernel();
 }
 
 }  // namespace iommufd::inline v0_1::intercept

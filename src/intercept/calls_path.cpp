@@ -21,8 +21,16 @@ std::string Supervisor::path_at(Tracee& tracee, int folder, std::uint64_t addres
 }
 
 Answer Supervisor::open(Tracee& tracee, int folder, std::uint64_t address, int flags) {
-    const std::string path = path_at(tracee, folder, address);
-    return path.empty() ? Answer::from_kernel() : open_entry(tracee, path, flags);
+    std::string text;
+    if (tracee.copy_text(text, address, PATH_MAX) < 0) return Answer::from_kernel();
+    if (const std::string path = paths_.find(tracee, folder, text); !path.empty())
+        return open_entry(tracee, path, flags);
+    if (const auto thread = named_in_proc(tracee, text, "/status"))
+        return open_status(tracee, *thread, flags);
+    if (fail_nth_.exists())
+        if (const auto thread = named_in_proc(tracee, text, "/fail-nth"))
+            return open_fail_nth(tracee, *thread, flags);
+    return Answer::from_kernel();
 }
 
 Answer Supervisor::openat2(Tracee& tracee, int folder, std::uint64_t address, std::uint64_t how,
@@ -49,13 +57,14 @@ Answer Supervisor::open_entry(Tracee& tracee, const std::string& path, int flags
         if (!close_on_exec) tracee.give_across_exec();
         return {.value = inside_.files.install(std::move(file), path.c_str(), entry->device)};
     }
-    if ((flags & O_PATH) == 0 && (flags & (O_ACCMODE | O_TRUNC)) != O_RDONLY)
-        return {.value = S_ISDIR(entry->mode) ? -EISDIR : -EACCES};
+    const int change = (flags & O_PATH) == 0 ? flags & (O_ACCMODE | O_TRUNC) : O_RDONLY;
+    if (change != O_RDONLY && (entry->mode & S_IFMT) == S_IFDIR) return {.value = -EISDIR};
+    if (change != O_RDONLY && (entry->mode & S_IWUSR) == 0) return {.value = -EACCES};
     std::string real;
     if (const int rc = inside_.tree.resolve(path, follow, real); rc < 0) return {.value = rc};
     // O_PATH descriptors can't be handed over; one for reading can do what they can. A link has none (ELOOP).
     const sys::Fd own(sys::host_kernel(),
-                      files_.open(real, O_RDONLY | (flags & (O_DIRECTORY | O_NOFOLLOW | O_NONBLOCK))));
+                      files_.open(real, change | (flags & (O_DIRECTORY | O_NOFOLLOW | O_NONBLOCK))));
     if (!own) return {.value = own.number()};
     return {.value = tracee.give_copy(own.number(), close_on_exec)};
 }
@@ -65,7 +74,7 @@ Answer Supervisor::access(Tracee& tracee, int folder, std::uint64_t address, int
     if (path.empty()) return Answer::from_kernel();
     const model::Tree::Entry* entry = nullptr;
     if (const int rc = inside_.tree.find(path, follow, entry); rc < 0) return {.value = rc};
-    const bool writable = !S_ISREG(entry->mode);
+    const bool writable = !S_ISREG(entry->mode) || (entry->mode & S_IWUSR) != 0;
     const bool searchable = S_ISDIR(entry->mode);
     const bool allowed = ((mode & W_OK) == 0 || writable) && ((mode & X_OK) == 0 || searchable);
     return {.value = allowed ? 0 : -EACCES};

@@ -61,10 +61,12 @@ void add_rules(Rules& rules, const FilterOptions& options) {
     // Shared maps of a file.
     constexpr std::uint64_t kAnonymousAndShared = MAP_ANONYMOUS | MAP_SHARED;
     rules.where(SCMP_SYS(mmap), masked(3, kAnonymousAndShared, MAP_SHARED));
-    if (options.queues) {
-        constexpr std::uint64_t kNotShort = ~std::uint64_t{0xffc};
+    if (options.mock) {
+        constexpr std::uint64_t kNotShort = ~std::uint64_t{0xfff};
         rules.where(SCMP_SYS(read), masked(2, kNotShort, 0));
         rules.where(SCMP_SYS(write), masked(2, kNotShort, 0));
+        rules.where(SCMP_SYS(pread64), masked(2, kNotShort, 0));
+        rules.where(SCMP_SYS(pwrite64), masked(2, kNotShort, 0));
     } else if (options.vdpa) {
         rules.where(SCMP_SYS(write),
                     {.arg = 2, .op = SCMP_CMP_EQ, .datum_a = sizeof(uapi::vhost::MsgV2), .datum_b = 0});

@@ -18,8 +18,8 @@ namespace iommufd::inline v0_1::intercept {
 inline constexpr std::uint64_t kRegions = std::uint64_t{1} << 40;
 
 struct FilterOptions {
-    bool vdpa = false;    // writes as long as an IOTLB message
-    bool queues = false;  // short reads and writes: fault and event queues
+    bool vdpa = false;  // writes as long as an IOTLB message
+    bool mock = false;  // short reads and writes: fault and event queues, fail-nth
 };
 
 // EINVAL, ENOMEM: what libseccomp says.

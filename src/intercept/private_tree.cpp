@@ -19,7 +19,7 @@ int make_entry(int folder, const std::string& path, const model::Tree::Entry& en
     if (S_ISDIR(entry.mode)) return ::mkdirat(folder, name, 0755) < 0 ? errno : 0;
     if (S_ISLNK(entry.mode)) return ::symlinkat(entry.text.c_str(), folder, name) < 0 ? errno : 0;
     const sys::Fd file(sys::host_kernel(),
-                       ::openat(folder, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0444));
+                       ::openat(folder, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, entry.mode & 0777));
     if (!file) return errno;
     const ssize_t written = ::write(file.number(), entry.text.data(), entry.text.size());
     return written == static_cast<ssize_t>(entry.text.size()) ? 0 : written < 0 ? errno : ENOSPC;

@@ -2,6 +2,7 @@
 #include "intercept/process_memory.hpp"
 
 #include <fcntl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -11,7 +12,12 @@
 #include <new>
 #include <string>
 
+#include "intercept/huge_pages.hpp"
 #include "model/move_all.hpp"
+
+#ifndef PIDFD_THREAD
+#define PIDFD_THREAD O_EXCL
+#endif
 
 namespace iommufd::inline v0_1::intercept {
 namespace {
@@ -38,15 +44,27 @@ pid_t process_of(pid_t thread) {
     return process;
 }
 
+sys::Fd open_process(pid_t thread) {
+    long process = ::syscall(SYS_pidfd_open, thread, PIDFD_THREAD);
+    if (process < 0 && errno == EINVAL) process = ::syscall(SYS_pidfd_open, process_of(thread), 0);
+    return {sys::host_kernel(), static_cast<int>(process)};
+}
+
 int ProcessMemory::read(void* to, std::uint64_t from, std::size_t length) noexcept {
-    return model::move_all(length, [&](std::size_t done, std::size_t rest) {
+    const std::size_t held = files_.read(to, from, length);
+    to = static_cast<std::byte*>(to) + held;
+    from += held;
+    return model::move_all(length - held, [&](std::size_t done, std::size_t rest) {
         return ::pread(memory_.number(), static_cast<std::byte*>(to) + done, rest,
                        static_cast<off_t>(from + done));
     });
 }
 
 int ProcessMemory::write(std::uint64_t to, const void* from, std::size_t length) noexcept {
-    return model::move_all(length, [&](std::size_t done, std::size_t rest) {
+    const std::size_t held = files_.write(to, from, length);
+    from = static_cast<const std::byte*>(from) + held;
+    to += held;
+    return model::move_all(length - held, [&](std::size_t done, std::size_t rest) {
         return ::pwrite(memory_.number(), static_cast<const std::byte*>(from) + done, rest,
                         static_cast<off_t>(to + done));
     });
@@ -57,7 +75,8 @@ int ProcessMemory::populate(std::uint64_t from, std::uint64_t length, bool write
     const std::uint64_t last = from + length - 1;
     try {
         std::uint64_t next = from;
-        for (const model::MappedPiece& piece : mapped()) {
+        const std::vector<model::MappedPiece> pieces = mapped();
+        for (const model::MappedPiece& piece : pieces) {
             if (piece.last < next) continue;
             if (piece.first > next || !(write ? piece.writable : piece.readable)) return -EFAULT;
             if (piece.last >= last) {
@@ -67,6 +86,7 @@ int ProcessMemory::populate(std::uint64_t from, std::uint64_t length, bool write
             next = piece.last + 1;
         }
         if (next != last) return -EFAULT;
+        files_.hold(pieces, from / kPage * kPage, last / kPage * kPage + (kPage - 1));
     } catch (const std::bad_alloc&) {
         return -ENOMEM;
     }
@@ -88,24 +108,43 @@ std::vector<model::MappedPiece> ProcessMemory::mapped() {
     return model::parse_maps(text);
 }
 
+std::uint64_t ProcessMemory::page_size(std::uint64_t from, std::uint64_t length) noexcept {
+    std::uint64_t smallest = 0;
+    try {
+        for (const model::MappedPiece& piece : mapped()) {
+            if (piece.last < from || piece.first > from + (length - 1)) continue;
+            const std::uint64_t size = page_size_of(piece.container);
+            smallest = smallest == 0 ? size : std::min(smallest, size);
+        }
+    } catch (const std::bad_alloc&) {
+        return kPage;
+    }
+    return smallest == 0 ? kPage : smallest;
+}
+
 bool ProcessMemory::alive() const noexcept {
     std::byte byte{};
     return ::pread(memory_.number(), &byte, 1, 0) !=
            0;  // 0 where there is no address space; an error for its first page
 }
 
+std::shared_ptr<ProcessMemory> ProcessMemories::known(pid_t process) const {
+    const auto found = known_.find(process);
+    std::shared_ptr<ProcessMemory> memory = found == known_.end() ? nullptr : found->second.lock();
+    return memory && memory->alive() ? memory : nullptr;
+}
+
 int ProcessMemories::of(pid_t thread, std::shared_ptr<ProcessMemory>& memory) {
     std::erase_if(known_, [](const auto& entry) { return entry.second.expired(); });
     const pid_t process = process_of(thread);
     if (process < 0) return -ESRCH;
-    if (const auto known = known_.find(process); known != known_.end()) {
-        memory = known->second.lock();
-        if (memory && memory->alive()) return 0;
-    }
+    memory = known(process);
+    if (memory) return 0;
     sys::Fd bytes = open_at(process, "mem", O_RDWR);
     sys::Fd maps = open_at(process, "maps", O_RDONLY);
-    if (!bytes || !maps) return errno == EMFILE || errno == ENFILE ? -EMFILE : -EACCES;
-    memory = std::make_shared<ProcessMemory>(std::move(bytes), std::move(maps));
+    sys::Fd folder = open_at(process, "", O_PATH | O_DIRECTORY);
+    if (!bytes || !maps || !folder) return errno == EMFILE || errno == ENFILE ? -EMFILE : -EACCES;
+    memory = std::make_shared<ProcessMemory>(std::move(bytes), std::move(maps), std::move(folder));
     known_.insert_or_assign(process, memory);
     return 0;
 }

@@ -13,6 +13,7 @@
 #include <string>
 #include <string_view>
 
+#include "intercept/held_files.hpp"
 #include "model/physical.hpp"
 #include "sys/fd.hpp"
 
@@ -24,20 +25,27 @@ std::string proc_path(pid_t process, std::string_view name);
 // Of the process that a thread belongs to; -1 where there is no such thread.
 pid_t process_of(pid_t thread);
 
+// A thread, or before Linux 6.9 its process: readable when it has ended. Empty where there is none.
+sys::Fd open_process(pid_t thread);
+
 class ProcessMemory final : public model::AddressSpace {
 public:
-    ProcessMemory(sys::Fd memory, sys::Fd maps) : memory_(std::move(memory)), maps_(std::move(maps)) {}
+    // Its files of /proc, and its folder there.
+    ProcessMemory(sys::Fd memory, sys::Fd maps, sys::Fd folder)
+        : memory_(std::move(memory)), maps_(std::move(maps)), files_(std::move(folder)) {}
 
     int read(void* to, std::uint64_t from, std::size_t length) noexcept override;
     int write(std::uint64_t to, const void* from, std::size_t length) noexcept override;
     int populate(std::uint64_t from, std::uint64_t length, bool write) noexcept override;
     std::vector<model::MappedPiece> mapped() override;
+    std::uint64_t page_size(std::uint64_t from, std::uint64_t length) noexcept override;
 
     bool alive() const noexcept;
 
 private:
     const sys::Fd memory_;  // /proc/PID/mem
     const sys::Fd maps_;    // /proc/PID/maps
+    HeldFiles files_;
 };
 
 // One for each process, while somebody uses it. No threads.
@@ -45,6 +53,8 @@ class ProcessMemories {
 public:
     // 0, -EACCES where it may not be looked at, -EMFILE, -ESRCH. The caller makes sure that the thread is who it was.
     int of(pid_t thread, std::shared_ptr<ProcessMemory>& memory);
+    // Of a process, if somebody uses it; else null.
+    std::shared_ptr<ProcessMemory> known(pid_t process) const;
 
 private:
     std::map<pid_t, std::weak_ptr<ProcessMemory>> known_;  // by process

@@ -86,16 +86,17 @@ void handle_signals(const Signals& signals, Family& family) {
 
 }  // namespace
 
-Result<Outcome> run(const model::Description& description, const std::vector<std::string>& words) {
-    FilterOptions options{.queues = description.mock};
+Result<Outcome> run(const model::Description& description, const std::vector<std::string>& words,
+                    const RunOptions& options) {
+    FilterOptions trapped{.mock = description.mock};
     for (const model::DeviceDescription& device : description.devices)
-        options.vdpa |= device.kind == model::DeviceKind::vdpa_blk;
-    auto filter = make_filter(options);
+        trapped.vdpa |= device.kind == model::DeviceKind::vdpa_blk;
+    auto filter = make_filter(trapped);
     if (!filter) return filter.error();
     model::Machine machine(description);
     auto files = PrivateTree::make(model::Inside::of(machine).tree);
     if (!files) return files.error();
-    Supervisor supervisor(machine, *files);
+    Supervisor supervisor(machine, *files, description.mock ? options.failures : nullptr);
     (void)::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
     auto child = start(words, *filter);
     if (!child) return child.error();

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "intercept/fail_nth.hpp"
 #include "iommufd/error/result.hpp"
 #include "iommufd/model/machine.hpp"
 
@@ -21,7 +22,12 @@ struct Outcome {
     std::uint64_t blocked_dma;
 };
 
+struct RunOptions {
+    AllocationFailures* failures = nullptr;  // for programs that inject faults
+};
+
 // The program's name is looked for in PATH. Fails where nothing can be run under a supervisor here.
-Result<Outcome> run(const model::Description& description, const std::vector<std::string>& words);
+Result<Outcome> run(const model::Description& description, const std::vector<std::string>& words,
+                    const RunOptions& options = {});
 
 }  // namespace iommufd::inline v0_1::intercept

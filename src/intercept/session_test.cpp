@@ -2,18 +2,50 @@
 #include "intercept/session.hpp"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cstdlib>
 #include <filesystem>
+#include <optional>
 #include <string>
+
+#include "support/allocation_faults.hpp"
 
 namespace iommufd::inline v0_1::intercept {
 namespace {
 
-Outcome run_client(const std::string& scenario, const char* program = IOMMUFD_INTERCEPT_CLIENT) {
-    auto outcome = run(model::everything(), {program, scenario});
+class Failures final : public AllocationFailures {
+public:
+    void arm(std::uint64_t n) override {
+        n_ = n;
+        armed_.emplace(n);
+    }
+    std::uint64_t disarm() override {
+        const std::uint64_t left = n_ - std::min(n_, armed_->count());
+        armed_.reset();
+        return left;
+    }
+
+private:
+    std::uint64_t n_ = 0;
+    std::optional<AllocationFaults::Armed> armed_;
+};
+
+Outcome run_on(const model::Description& machine, const std::vector<std::string>& words) {
+    Failures failures;
+    auto outcome = run(machine, words, {.failures = &failures});
     EXPECT_TRUE(outcome) << outcome.error().line();
     return outcome ? *outcome : Outcome{.status = -1};
+}
+
+Outcome run_client(const std::string& scenario, const char* program = IOMMUFD_INTERCEPT_CLIENT) {
+    return run_on(model::everything(), {program, scenario});
+}
+
+Outcome run_on_mock(const std::string& scenario) {
+    model::Description machine;
+    machine.mock = true;
+    return run_on(machine, {IOMMUFD_INTERCEPT_CLIENT, scenario});
 }
 
 class SupervisedProgram : public testing::TestWithParam<const char*> {
@@ -44,6 +76,41 @@ TEST(SupervisedSession, ADeviceIsFreeAsSoonAsItsLastDescriptorIsGone) {
     const Outcome outcome = run_client("lets_go");
     EXPECT_EQ(outcome.status, 0);
     EXPECT_EQ(outcome.left.mappings, 0U);
+}
+
+TEST(SupervisedSession, WhatIsPinnedStandsInTheStatusOfItsProcess) {
+    const Outcome outcome = run_client("pins");
+    EXPECT_EQ(outcome.status, 0);
+    EXPECT_EQ(outcome.left.text(), "nothing");
+}
+
+TEST(SupervisedSession, PinsOfFilesCountForTheProcessThatTookThemOver) {
+    const Outcome outcome = run_client("hands_over");
+    EXPECT_EQ(outcome.status, 0);
+    EXPECT_EQ(outcome.left.text(), "nothing");
+}
+
+TEST(SupervisedSession, SharedMemoryOfAProcessThatHasEndedIsStillReachedWhereItCanBeHeld) {
+    const std::filesystem::directory_iterator maps("/proc/self/map_files");
+    const bool held = ::access(maps->path().c_str(), F_OK) == 0;
+    const Outcome outcome =
+        run_on(model::everything(), {IOMMUFD_INTERCEPT_CLIENT, "outlives", held ? "held" : "gone"});
+    EXPECT_EQ(outcome.status, 0);
+    EXPECT_EQ(outcome.blocked_dma, held ? 0U : 2U);
+}
+
+TEST(SupervisedSession, RegistersOfAViommuAreMappedAndKeepIt) {
+    const Outcome outcome = run_on_mock("maps_registers");
+    EXPECT_EQ(outcome.status, 0);
+}
+
+TEST(SupervisedSession, AReadThatIsTooShortForAnEventIsEinval) {
+    EXPECT_EQ(run_on_mock("reads_events").status, 0);
+}
+
+TEST(SupervisedSession, AProgramLetsItsNthAllocationFail) {
+    if (!AllocationFaults::available()) GTEST_SKIP() << "allocations can't be failed under this sanitizer";
+    EXPECT_EQ(run_on_mock("fails_allocations").status, 0);
 }
 
 TEST(SupervisedSession, ABadPointerIsEfaultAndNothingElse) {

@@ -6,14 +6,19 @@
 #include <sys/syscall.h>
 
 #include <cerrno>
+#include <filesystem>
 #include <new>
 
 #include "intercept/filter.hpp"
 
 namespace iommufd::inline v0_1::intercept {
 
-Supervisor::Supervisor(model::Machine& machine, const PrivateTree& files)
-    : inside_(model::Inside::of(machine)), files_(files), paths_(inside_.tree, files) {
+Supervisor::Supervisor(model::Machine& machine, const PrivateTree& files, AllocationFailures* failures)
+    : inside_(model::Inside::of(machine)),
+      files_(files),
+      paths_(inside_.tree, files),
+      own_pids_(std::filesystem::read_symlink("/proc/self/ns/pid").string()),
+      fail_nth_(failures) {
     model::Inside::place_regions(machine, kRegions);
 }
 
@@ -29,6 +34,8 @@ void Supervisor::serve(int listener) {
     Answer answered;
     try {
         const model::CallerScope scope(tracee);
+        std::optional<FailNth::Armed> armed;
+        if (fail_nth_.exists() && !is_on_fail_nth(call.data)) armed.emplace(fail_nth_, tracee.thread());
         answered = answer(tracee, call.data);
     } catch (const std::bad_alloc&) {
         answered = {.value = -ENOMEM};
@@ -42,6 +49,13 @@ void Supervisor::serve(int listener) {
     else
         response.val = answered.value;
     (void)::ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &response);  // fails where it was killed meanwhile
+}
+
+bool Supervisor::is_on_fail_nth(const seccomp_data& call) {
+    if (call.nr != SYS_read && call.nr != SYS_write && call.nr != SYS_pread64 && call.nr != SYS_pwrite64)
+        return false;
+    const auto found = inside_.files.find(static_cast<int>(call.args[0]));
+    return found && FailNth::is_of(*found.file);
 }
 
 Answer Supervisor::answer(Tracee& tracee, const seccomp_data& call) {
@@ -93,7 +107,7 @@ Answer Supervisor::answer(Tracee& tracee, const seccomp_data& call) {
         case SYS_pwritev2:
             return move_pieces_at(tracee, call, true);
         case SYS_mmap:
-            return mmap(number(4));
+            return mmap(tracee, call);
         default:
             return Answer::from_kernel();
     }

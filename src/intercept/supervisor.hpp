@@ -11,8 +11,10 @@
 #include <linux/seccomp.h>
 
 #include <functional>
+#include <optional>
 #include <string_view>
 
+#include "intercept/fail_nth.hpp"
 #include "intercept/last_closes.hpp"
 #include "intercept/path.hpp"
 #include "intercept/private_tree.hpp"
@@ -33,8 +35,8 @@ struct Answer {
 
 class Supervisor {
 public:
-    // Throws std::system_error, std::bad_alloc.
-    Supervisor(model::Machine& machine, const PrivateTree& files);
+    // `failures`: null where no program may let the supervisor's allocations fail. Throws std::system_error, std::bad_alloc.
+    Supervisor(model::Machine& machine, const PrivateTree& files, AllocationFailures* failures);
 
     // Readable when see_closes() has something to do.
     int closes() const noexcept { return closes_.fd(); }
@@ -46,6 +48,7 @@ public:
 
 private:
     Answer answer(Tracee& tracee, const seccomp_data& call);
+    bool is_on_fail_nth(const seccomp_data& call);
 
     // calls_path.cpp
     Answer open(Tracee& tracee, int folder, std::uint64_t path, int flags);
@@ -54,6 +57,13 @@ private:
     Answer access(Tracee& tracee, int folder, std::uint64_t path, int mode, bool follow);
     Answer readlink(Tracee& tracee, int folder, std::uint64_t path, std::uint64_t buffer, std::uint64_t size);
     std::string path_at(Tracee& tracee, int folder, std::uint64_t address);
+
+    // calls_process.cpp
+    // The thread or process whose file of /proc that path names: "/status" of "/proc/self/status".
+    std::optional<pid_t> named_in_proc(const Tracee& tracee, std::string_view text,
+                                       std::string_view file) const;
+    Answer open_status(Tracee& tracee, pid_t thread, int flags);
+    Answer open_fail_nth(Tracee& tracee, pid_t thread, int flags);
 
     // calls_stat.cpp
     Answer stat(Tracee& tracee, int folder, std::uint64_t path, std::uint64_t buffer, int flags);
@@ -69,13 +79,15 @@ private:
     Answer write(int fd, std::uint64_t buffer, std::uint64_t count);
     Answer move_at(const seccomp_data& call, bool write);
     Answer move_pieces_at(Tracee& tracee, const seccomp_data& call, bool write);
-    Answer mmap(int fd);
+    Answer mmap(Tracee& tracee, const seccomp_data& call);
 
     const model::Inside inside_;
     const PrivateTree& files_;
     const Paths paths_;
+    const std::string own_pids_;  // the namespace of this process's numbers
     LastCloses closes_;
     ProcessMemories memories_;
+    FailNth fail_nth_;
 };
 
 }  // namespace iommufd::inline v0_1::intercept

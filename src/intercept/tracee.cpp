@@ -2,6 +2,7 @@
 #include "intercept/tracee.hpp"
 
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -14,11 +15,8 @@
 #include <climits>
 #include <cstring>
 
+#include "intercept/descendants.hpp"
 #include "model/move_all.hpp"
-
-#ifndef PIDFD_THREAD
-#define PIDFD_THREAD O_EXCL
-#endif
 
 namespace iommufd::inline v0_1::intercept {
 namespace {
@@ -80,6 +78,13 @@ std::vector<model::MappedPiece> Tracee::mapped() {
     return pieces;
 }
 
+bool Tracee::may_lock() noexcept {
+    __user_cap_header_struct header{.version = _LINUX_CAPABILITY_VERSION_3, .pid = thread_};
+    std::array<__user_cap_data_struct, _LINUX_CAPABILITY_U32S_3> data{};
+    if (::syscall(SYS_capget, &header, data.data()) < 0) return false;
+    return (data[CAP_TO_INDEX(CAP_IPC_LOCK)].effective & CAP_TO_MASK(CAP_IPC_LOCK)) != 0;
+}
+
 int Tracee::memory(std::shared_ptr<model::AddressSpace>& space) {
     std::shared_ptr<ProcessMemory> memory;
     const int rc = memories_.of(thread_, memory);
@@ -99,11 +104,9 @@ bool Tracee::identify(int fd, model::FileIdentity& identity) {
 
 int Tracee::take(int fd) {
     if (fd < 0) return -EBADF;
-    // Before Linux 6.9 by its process only, which nearly always has the same descriptors.
-    long process = ::syscall(SYS_pidfd_open, thread_, PIDFD_THREAD);
-    if (process < 0 && errno == EINVAL) process = ::syscall(SYS_pidfd_open, process_of(thread_), 0);
-    if (process < 0) return errno == EMFILE || errno == ENFILE ? -EMFILE : -EBADF;
-    const sys::Fd its(sys::host_kernel(), static_cast<int>(process));
+    // Of its process, too, nearly always the same descriptors.
+    const sys::Fd its = open_process(thread_);
+    if (!its) return errno == EMFILE || errno == ENFILE ? -EMFILE : -EBADF;
     if (!waits()) return -EBADF;
     const long own = ::syscall(SYS_pidfd_getfd, its.number(), fd, 0);
     if (own < 0) return errno == EMFILE || errno == ENFILE ? -EMFILE : -EBADF;
@@ -122,6 +125,16 @@ int Tracee::give_copy(int own, bool close_on_exec) const noexcept {
 int Tracee::give(int own) {
     const sys::Fd theirs(sys::host_kernel(), closes_.open_for_programs(own));
     return theirs ? give_copy(theirs.number(), close_on_exec_) : -EMFILE;
+}
+
+bool Tracee::is_mapped(const model::FileIdentity& file, std::uint64_t offset, std::uint64_t length) {
+    for (const pid_t process : descendants_of(::getpid()))
+        for (const model::MappedPiece& piece : model::read_maps(proc_path(process, "maps").c_str())) {
+            const model::FileIdentity shown{.container = piece.container, .inode = piece.inode};
+            const std::uint64_t end = piece.offset + (piece.last - piece.first);
+            if (shown == file && piece.offset < offset + length && end >= offset) return true;
+        }
+    return false;
 }
 
 // Nobody can take it back: it stands for nothing from now on.

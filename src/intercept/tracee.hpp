@@ -43,10 +43,12 @@ public:
     int copy_from(void* to, std::uint64_t from, std::size_t length) noexcept override;
     int copy_to(std::uint64_t to, const void* from, std::size_t length) noexcept override;
     std::vector<model::MappedPiece> mapped() override;
+    bool may_lock() noexcept override;
     int memory(std::shared_ptr<model::AddressSpace>& space) override;
     bool identify(int fd, model::FileIdentity& identity) override;
     int take(int fd) override;
     int give(int own) override;
+    bool is_mapped(const model::FileIdentity& file, std::uint64_t offset, std::uint64_t length) override;
     int close(int number) override;
 
 private:

@@ -17,6 +17,8 @@
 namespace iommufd::inline v0_1::model {
 namespace {
 
+constexpr unsigned long kKernelHalf = 1UL << 63;
+
 class OwnProcess final : public Caller {
 public:
     int copy_from(void* to, std::uint64_t from, std::size_t length) noexcept override {
@@ -26,6 +28,7 @@ public:
         return checked_copy(reinterpret_cast<void*>(to), from, length);
     }
     std::vector<MappedPiece> mapped() override { return read_maps("/proc/self/maps"); }
+    bool may_lock() noexcept override { return true; }  // unless the machine says otherwise
     int memory(std::shared_ptr<AddressSpace>& space) override {
         space = nullptr;
         return 0;
@@ -41,6 +44,8 @@ public:
         return own < 0 ? (errno == EBADF ? -EBADF : -EMFILE) : own;
     }
     int give(int own) override { return own; }
+    // What it maps goes through Mappings.
+    bool is_mapped(const FileIdentity&, std::uint64_t, std::uint64_t) override { return false; }
     int close(int number) override { return ::close(number) < 0 ? -errno : 0; }
 };
 
@@ -77,8 +82,9 @@ std::vector<MappedPiece> parse_maps(std::string_view text) {
         unsigned major = 0;
         unsigned minor = 0;
         char mode[5] = {};
-        if (std::sscanf(line.c_str(), "%lx-%lx %4s %lx %x:%x %lu", &first, &end, mode, &offset, &major,
-                        &minor, &inode) == 7)
+        const bool is_whole = std::sscanf(line.c_str(), "%lx-%lx %4s %lx %x:%x %lu", &first, &end, mode,
+                                          &offset, &major, &minor, &inode) == 7;
+        if (is_whole && first < kKernelHalf)  // there is the page of old system calls, which is no mapping
             pieces.push_back({.first = first,
                               .last = end - 1,
                               .container = ::makedev(major, minor),

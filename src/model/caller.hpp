@@ -61,6 +61,8 @@ public:
     virtual int copy_from(void* to, std::uint64_t from, std::size_t length) noexcept = 0;
     virtual int copy_to(std::uint64_t to, const void* from, std::size_t length) noexcept = 0;
     virtual std::vector<MappedPiece> mapped() = 0;
+    // Whether it may lock as much memory as it likes (CAP_IPC_LOCK).
+    virtual bool may_lock() noexcept = 0;
     // Its memory, for after the call: 0, or a negative errno. Null is the memory of this process.
     virtual int memory(std::shared_ptr<AddressSpace>& space) = 0;
 
@@ -70,6 +72,8 @@ public:
     virtual int take(int fd) = 0;
     // Its number for what `own` stands for, which is its own from then on, or a negative errno.
     virtual int give(int own) = 0;
+    // Whether any program has mapped some of that part of a file of the model.
+    virtual bool is_mapped(const FileIdentity& file, std::uint64_t offset, std::uint64_t length) = 0;
     // Takes a number back that was given in this call, where that can be done: 0, or a negative errno.
     virtual int close(int number) = 0;
 };

@@ -159,6 +159,8 @@ int Context::destroy(uapi::Destroy& command, const Call&) {
     Object* const object = objects_.find(command.id);
     if (object == nullptr) return -ENOENT;
     if (object->users != 1) return -EBUSY;
+    if (const auto* const viommu = dynamic_cast<const Viommu*>(object); viommu && viommu->window.is_mapped())
+        return -EBUSY;
     object->hidden = true;
     if (object->id == vfio_ioas_) vfio_ioas_ = 0;
     if (auto* const hwpt = dynamic_cast<PagingHwpt*>(object)) await_quiet(*hwpt->ioas);
@@ -176,23 +178,38 @@ void Context::count(Leaks& leaks) const {
             leaks.mappings += ioas->iopt.areas().size();
 }
 
-int Context::mmap(void** address, std::size_t length, int protection, int flags, std::uint64_t offset) {
+int Context::window_at(std::size_t length, int protection, int flags, std::uint64_t offset,
+                       Viommu*& viommu) const {
     if ((flags & MAP_TYPE) != MAP_SHARED && (flags & MAP_TYPE) != MAP_SHARED_VALIDATE) return -EINVAL;
     if ((protection & PROT_EXEC) != 0) return -EPERM;
-    const sys::Lock lock(mutex_);
     const auto window = windows_.find(offset);
     const std::uint64_t whole = (length + (user::kPage - 1)) / user::kPage * user::kPage;
     if (window == windows_.end() || whole != window->second->window.length()) return -ENXIO;
-    Viommu& viommu = *window->second;
+    viommu = window->second;
+    return 0;
+}
+
+int Context::mmap(void** address, std::size_t length, int protection, int flags, std::uint64_t offset) {
+    const sys::Lock lock(mutex_);
+    Viommu* viommu = nullptr;
+    if (const int rc = window_at(length, protection, flags, offset, viommu); rc < 0) return rc;
+    const std::uint64_t whole = viommu->window.length();
     // All but the address is ready before anything is mapped.
     Mappings::Prepared mapping =
-        Mappings::prepare(whole, [self = shared_from_this(), &viommu] { self->put(viommu); });
-    void* const mapped = ::mmap(*address, whole, protection, flags, viommu.window.fd(), 0);
+        Mappings::prepare(whole, [self = shared_from_this(), viommu] { self->put(*viommu); });
+    void* const mapped = ::mmap(*address, whole, protection, flags, viommu->window.fd(), 0);
     if (mapped == MAP_FAILED) return -errno;
-    ++viommu.users;
+    ++viommu->users;
     hardware_.mappings.add(user::address(mapped), std::move(mapping));
     *address = mapped;
     return 0;
+}
+
+int Context::show(int own, std::size_t length, int protection, int flags, std::uint64_t offset) {
+    const sys::Lock lock(mutex_);
+    Viommu* viommu = nullptr;
+    const int rc = window_at(length, protection, flags, offset, viommu);
+    return rc < 0 ? rc : viommu->window.show_in(own);
 }
 
 }  // namespace iommufd::inline v0_1::model

@@ -9,6 +9,7 @@
 
 #include <map>
 #include <memory>
+#include <set>
 
 #include "model/access_object.hpp"
 #include "model/file.hpp"
@@ -47,6 +48,8 @@ public:
     int ioctl(unsigned long request, user::Address argument);
     int mmap(void** address, std::size_t length, int protection, int flags, std::uint64_t offset)
         IOMMUFD_EXCLUDES(mutex_);
+    int show(int own, std::size_t length, int protection, int flags, std::uint64_t offset)
+        IOMMUFD_EXCLUDES(mutex_);
 
     // For device files. The endpoint must stay until unbind(), which detaches.
     int bind(Endpoint& endpoint, std::uint32_t& device_id) IOMMUFD_EXCLUDES(mutex_);
@@ -72,6 +75,9 @@ private:
     int ioas_allow_iovas(uapi::IoasAllowIovas& command, const Call& call) IOMMUFD_EXCLUDES(mutex_);
     int ioas_iova_ranges(uapi::IoasIovaRanges& command, const Call& call) IOMMUFD_EXCLUDES(mutex_);
     int ioas_change_process(uapi::IoasChangeProcess& command, const Call& call) IOMMUFD_EXCLUDES(mutex_);
+    // All areas of files whose pins count, and not for `payer`. -EBUSY, -EINVAL where one is of something else.
+    int files_that_others_pay(const AddressSpace* payer, std::set<Pages*>& files) const
+        IOMMUFD_REQUIRES(mutex_);
     int ioas_noiommu_get_pa(uapi::IoasNoiommuGetPa& command, const Call& call) IOMMUFD_EXCLUDES(mutex_);
     int option(uapi::Option& command, const Call& call) IOMMUFD_EXCLUDES(mutex_);
     int vfio_ioas(uapi::VfioIoas& command, const Call& call) IOMMUFD_EXCLUDES(mutex_);
@@ -119,6 +125,9 @@ private:
     int vdevice_alloc(uapi::VdeviceAlloc& command, const Call& call) IOMMUFD_EXCLUDES(mutex_);
     int hw_queue_alloc(uapi::HwQueueAlloc& command, const Call& call) IOMMUFD_EXCLUDES(mutex_);
     using Windows = std::map<std::uint64_t, Viommu*>;  // by offset
+    // 0 and whose window that is, or what Linux says.
+    int window_at(std::size_t length, int protection, int flags, std::uint64_t offset, Viommu*& viommu) const
+        IOMMUFD_REQUIRES(mutex_);
     int open_window(Viommu& viommu, const UserData& data, Windows& opened) IOMMUFD_REQUIRES(mutex_);
     int hold_queue(HwQueue& queue) IOMMUFD_REQUIRES(mutex_);
     void drop(Viommu& viommu) IOMMUFD_REQUIRES(mutex_);
@@ -175,6 +184,9 @@ public:
     }
     int mmap(void** address, std::size_t length, int protection, int flags, std::uint64_t offset) override {
         return context_->mmap(address, length, protection, flags, offset);
+    }
+    int show(int own, std::size_t length, int protection, int flags, std::uint64_t offset) override {
+        return context_->show(own, length, protection, flags, offset);
     }
 
 private:

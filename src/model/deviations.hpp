@@ -49,7 +49,25 @@ inline constexpr DeviationRow kDeviations[] = {
      "given back",
      ""},
     {Deviation::lacking, "", "pins",
-     "pages can't be pinned: a program that unmaps memory while it is mapped for DMA stops that DMA", ""},
+     "pages can't be pinned: a program that unmaps memory while it is mapped for DMA stops that DMA. Shared "
+     "memory of a "
+     "program under `iommufd model` is held where /proc/PID/map_files may be opened (CAP_CHECKPOINT_RESTORE)",
+     ""},
+    {Deviation::lacking, "", "VmPin and VmLck under `iommufd model`",
+     "/proc/PID/status has them, as they were when it was opened, for who names it by an absolute path", ""},
+    {Deviation::lacking, "", "CHANGE_PROCESS of memory that was mapped with CAP_IPC_LOCK",
+     "it stays with the process that mapped it; Linux takes it from the new one in the end, which never paid",
+     ""},
+    {Deviation::lacking, "", "injection of faults under `iommufd model --machine mock=on`",
+     "/proc/PID/fail-nth counts what the supervisor allocates for an answer; the settings in "
+     "/sys/kernel/debug are taken and "
+     "have no effect",
+     ""},
+    {Deviation::lacking, "", "memory of huge pages",
+     "is known as such of programs under `iommufd model`, by MAP_HUGETLB and MFD_HUGETLB; in this process "
+     "only MAP_FILE "
+     "knows it",
+     ""},
     {Deviation::lacking, "", "HW_QUEUE_ALLOC",
      "memory counts as contiguous where its addresses are; in Linux that is luck", ""},
     {Deviation::lacking, "", "SET_TEMP_MEMORY_LIMIT of the mock",

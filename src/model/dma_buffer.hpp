@@ -72,6 +72,7 @@ public:
 
     int ioctl(unsigned long, user::Address) override { return -ENOTTY; }
     int mmap(void**, std::size_t, int, int, std::uint64_t) override { return -EINVAL; }
+    int show(int, std::size_t, int, int, std::uint64_t) override { return -EINVAL; }
 
 private:
     std::shared_ptr<DmaBuffer> buffer_;

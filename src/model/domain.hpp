@@ -45,6 +45,11 @@ struct Geometry {
     bool any_memory_is_contiguous = true;
 
     std::uint64_t smallest_page() const noexcept { return page_sizes & (~page_sizes + 1); }
+    // The smallest that is larger than a page of memory; the largest number where there is none.
+    std::uint64_t smallest_large_page() const noexcept {
+        const std::uint64_t large = page_sizes & ~(2 * user::kPage - 1);
+        return large == 0 ? ~std::uint64_t{0} : large & (~large + 1);
+    }
 };
 
 class Domain {

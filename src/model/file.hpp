@@ -31,6 +31,11 @@ public:
     virtual int mmap(void** /*address*/, std::size_t, int /*protection*/, int /*flags*/, std::uint64_t) {
         return -ENODEV;
     }
+    // mmap by a program that is not this process, of `own`, which is what its descriptor stands for: whether that is right,
+    // and then `own` holds there what the program is to see.
+    virtual int show(int /*own*/, std::size_t, int /*protection*/, int /*flags*/, std::uint64_t) {
+        return -ENODEV;
+    }
 };
 
 }  // namespace iommufd::inline v0_1::model

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <new>
 #include <utility>
 
@@ -27,7 +28,12 @@ int FileTable::adopt(int fd, std::shared_ptr<File> file, dev_t device) {
         (void)::close(fd);
         return -ENOMEM;
     }
-    const int given = caller().give(fd);
+    int given = 0;
+    try {
+        given = caller().give(fd);
+    } catch (const std::bad_alloc&) {
+        given = -ENOMEM;
+    }
     if (given < 0) forget(identity);
     return given;
 }

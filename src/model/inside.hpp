@@ -5,6 +5,7 @@
 #pragma once
 
 #include "iommufd/model/machine.hpp"
+#include "model/accountant.hpp"
 #include "model/file_table.hpp"
 #include "model/tree.hpp"
 
@@ -13,6 +14,7 @@ namespace iommufd::inline v0_1::model {
 struct Inside {
     const Tree& tree;
     FileTable& files;
+    const Accountant& accountant;
 
     // Before any program has opened a device: where the first region of each lies in its file.
     static void place_regions(Machine& machine, std::uint64_t first);

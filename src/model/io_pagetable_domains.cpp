@@ -114,10 +114,13 @@ void IoPagetable::unfill(const Area& area, Pages& pages) {
 
 int IoPagetable::map_into(Domain& domain, const Area& area, const Pages& pages) const {
     if (area.permissions == 0) return -EINVAL;  // only VFIO's ioctl lets it come so far
-    const std::uint64_t contiguous =
-        domain.geometry().any_memory_is_contiguous ? kAnyLeaf : pages.contiguity();
-    return domain.map(area.first, area.length(), pages.memory(area.first_byte), area.permissions,
-                      large_pages_ ? contiguous : user::kPage);
+    const Geometry& geometry = domain.geometry();
+    std::uint64_t contiguous = user::kPage;
+    if (large_pages_ && geometry.any_memory_is_contiguous)
+        contiguous = kAnyLeaf;
+    else if (large_pages_ && area.length() >= geometry.smallest_large_page())
+        contiguous = pages.contiguity(area.first_byte, area.length());
+    return domain.map(area.first, area.length(), pages.memory(area.first_byte), area.permissions, contiguous);
 }
 
 }  // namespace iommufd::inline v0_1::model

@@ -5,7 +5,9 @@
 #include <cerrno>
 #include <cstddef>
 #include <limits>
+#include <set>
 
+#include "model/caller.hpp"
 #include "model/context.hpp"
 
 namespace iommufd::inline v0_1::model {
@@ -55,18 +57,39 @@ int Context::ioas_allow_iovas(uapi::IoasAllowIovas& command, const Call&) {
     return ioas->iopt.set_allowed(std::move(allowed));
 }
 
-int Context::ioas_change_process(uapi::IoasChangeProcess& command, const Call&) {
-    if (command.reserved != 0) return -EOPNOTSUPP;
-    const sys::Lock lock(mutex_);
+int Context::files_that_others_pay(const AddressSpace* payer, std::set<Pages*>& files) const {
     for (const auto& [id, object] : objects_) {
         const auto* const ioas = dynamic_cast<const Ioas*>(object.get());
         if (ioas == nullptr) continue;
         for (const auto& [last, area] : ioas->iopt.areas()) {
             if (!area.pages) return -EBUSY;
             if (!area.pages->is_file()) return -EINVAL;
+            if (area.pages->account_mode() != AccountMode::none && area.pages->payer().get() != payer)
+                files.insert(area.pages.get());
         }
     }
-    return 0;  // the caller is the process that all pins count for already
+    return 0;
+}
+
+int Context::ioas_change_process(uapi::IoasChangeProcess& command, const Call&) {
+    if (command.reserved != 0) return -EOPNOTSUPP;
+    std::shared_ptr<AddressSpace> payer;
+    if (const int rc = caller().memory(payer); rc < 0) return rc;
+    const sys::Lock lock(mutex_);
+    std::set<Pages*> files;
+    if (const int rc = files_that_others_pay(payer.get(), files); rc < 0) return rc;
+    Accountant& accountant = hardware_.accountant;
+    PinCount& pins = payer ? payer->pins() : accountant.own();
+    // Linux charges the new one for all before the old ones are paid back.
+    for (auto next = files.begin(); next != files.end(); ++next) {
+        const int rc = accountant.charge(pins, (*next)->account_mode(), (*next)->pinned());
+        if (rc == 0) continue;
+        for (auto paid = files.begin(); paid != next; ++paid)
+            accountant.uncharge(pins, (*paid)->account_mode(), (*paid)->pinned());
+        return rc;
+    }
+    for (Pages* const pages : files) pages->let_pay(payer);
+    return 0;
 }
 
 // No device here is without an IOMMU, so no area can be backed by one.

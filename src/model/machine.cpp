@@ -57,6 +57,7 @@ Machine::State::State(const Description& description)
       kernel(tree, files, hardware.mappings) {
     sysfs::add_machine(tree, description.iommu,
                        [this](std::shared_ptr<File>& file) { return open_iommufd(file); });
+    if (description.mock) sysfs::add_fault_injection(tree);
     for (DeviceDescription device : description.devices) {
         if (device.name.empty()) device.name = free_name(device.kind);
         if (!has(device.name)) add(device);
@@ -145,7 +146,11 @@ void Inside::place_regions(Machine& machine, std::uint64_t first) {
 
 Leaks Inside::left(const Machine& machine) { return machine.state_->hardware.left.all(); }
 
-Inside Inside::of(Machine& machine) { return {.tree = machine.state_->tree, .files = machine.state_->files}; }
+Inside Inside::of(Machine& machine) {
+    return {.tree = machine.state_->tree,
+            .files = machine.state_->files,
+            .accountant = machine.state_->hardware.accountant};
+}
 
 sys::Kernel& Machine::kernel() noexcept { return state_->kernel; }
 

@@ -23,9 +23,10 @@ unsigned permissions_of(std::uint32_t flags) {
 }  // namespace
 
 Pages::Charge Context::charge() {
-    return {.accountant = &hardware_.accountant,
-            .mode = hardware_.accountant.limited() ? account_mode_ : AccountMode::none,
-            .registry = &hardware_.pins};
+    return {
+        .accountant = &hardware_.accountant,
+        .mode = hardware_.accountant.limited() || !caller().may_lock() ? account_mode_ : AccountMode::none,
+        .registry = &hardware_.pins};
 }
 
 int Context::reserve(const Destination& destination, std::vector<IoPagetable::Piece> pieces, Ioas*& ioas,

@@ -42,7 +42,10 @@ int Pages::of_user(user::Address start, std::uint64_t length, bool writable, Cha
 int Pages::of_file(std::shared_ptr<BackingFile> file, std::uint64_t start, std::uint64_t length,
                    bool writable, Charge charge, std::shared_ptr<Pages>& pages) {
     if (const int rc = check_length(length); rc < 0) return rc;
+    std::shared_ptr<AddressSpace> space;
+    if (const int rc = caller().memory(space); rc < 0) return rc;
     pages.reset(new Pages(start, writable, charge));
+    pages->space_ = std::move(space);
     pages->file_ = std::move(file);
     return 0;
 }
@@ -62,9 +65,10 @@ physical::Address Pages::memory(std::uint64_t byte) const {
     return buffer_ ? buffer_->address() + hint(byte) : in_space(hint(byte));
 }
 
-std::uint64_t Pages::contiguity() const noexcept {
+std::uint64_t Pages::contiguity(std::uint64_t byte, std::uint64_t length) const noexcept {
     if (buffer_) return kAnyLeaf;
-    return file_ ? file_->page_size() : user::kPage;
+    if (file_) return file_->page_size();
+    return space_ ? space_->page_size(hint(byte), length) : user::kPage;
 }
 
 Pages::Slice Pages::slice(std::uint64_t byte, std::uint64_t length) noexcept {
@@ -130,7 +134,8 @@ int Pages::hold(std::uint64_t byte, std::uint64_t length) {
     } catch (const std::bad_alloc&) {
         return -ENOMEM;
     }
-    if (const int rc = charge_.accountant->charge(charge_.mode, count_not_held(wanted)); rc < 0) return rc;
+    if (const int rc = charge_.accountant->charge(pins(), charge_.mode, count_not_held(wanted)); rc < 0)
+        return rc;
     insert(wanted);
     return 0;
 }
@@ -140,7 +145,7 @@ void Pages::drop(std::uint64_t byte, std::uint64_t length) noexcept {
     const Slice dropped = slice(byte, length);
     const sys::Lock lock(mutex_);
     erase(dropped);
-    charge_.accountant->uncharge(charge_.mode, count_not_held(dropped));
+    charge_.accountant->uncharge(pins(), charge_.mode, count_not_held(dropped));
 }
 
 int Pages::split(std::uint64_t byte, std::uint64_t length, std::uint64_t left) {
@@ -161,6 +166,25 @@ void Pages::join(std::uint64_t byte, std::uint64_t length, std::uint64_t left) n
     erase(slice(byte, left));
     erase(slice(byte + left, length - left));
     insert(slice(byte, length));
+}
+
+std::uint64_t Pages::pinned() const {
+    const sys::Lock lock(mutex_);
+    std::uint64_t pages = 0;
+    std::uint64_t next = 0;
+    for (const Slice& slice : slices_) {
+        if (slice.last < next) continue;
+        pages += slice.last - std::max(next, slice.first) + 1;
+        next = slice.last + 1;
+    }
+    return pages;
+}
+
+void Pages::let_pay(std::shared_ptr<AddressSpace> payer) noexcept {
+    const std::uint64_t pages = pinned();
+    const sys::Lock lock(mutex_);
+    charge_.accountant->uncharge(pins(), charge_.mode, pages);
+    space_ = std::move(payer);
 }
 
 void Pages::each_pinned(const std::function<void(physical::Address)>& visit) const {

@@ -57,8 +57,8 @@ public:
     }
     // Where the model reaches what was populated.
     physical::Address memory(std::uint64_t byte) const;
-    // How much of it is certainly in one piece, physically: the size of its pages.
-    std::uint64_t contiguity() const noexcept;
+    // How much of a slice is certainly in one piece, physically: the size of its pages.
+    std::uint64_t contiguity(std::uint64_t byte, std::uint64_t length) const noexcept;
 
     // Whether somebody holds all of the slice already, so that it needs no populate().
     bool held(std::uint64_t byte, std::uint64_t length) const IOMMUFD_EXCLUDES(mutex_);
@@ -70,6 +70,12 @@ public:
     // One hold becomes two, that of the first `left` bytes and that of the rest, or these one again.
     int split(std::uint64_t byte, std::uint64_t length, std::uint64_t left) IOMMUFD_EXCLUDES(mutex_);
     void join(std::uint64_t byte, std::uint64_t length, std::uint64_t left) noexcept IOMMUFD_EXCLUDES(mutex_);
+    // The process that pays for what is pinned; null: this one.
+    const std::shared_ptr<AddressSpace>& payer() const noexcept { return space_; }
+    AccountMode account_mode() const noexcept { return charge_.mode; }
+    std::uint64_t pinned() const IOMMUFD_EXCLUDES(mutex_);
+    // Of a file: who pays from now on. The charge for what is pinned has been made.
+    void let_pay(std::shared_ptr<AddressSpace> payer) noexcept IOMMUFD_EXCLUDES(mutex_);
     // Each page that is pinned, once, by where the model reaches it.
     void each_pinned(const std::function<void(physical::Address)>& visit) const IOMMUFD_EXCLUDES(mutex_);
 
@@ -95,7 +101,9 @@ private:
         return physical::in_space(space_ ? space_->tag() : 0, address);
     }
 
-    std::shared_ptr<AddressSpace> space_;  // of user memory; null: this process
+    PinCount& pins() const noexcept { return space_ ? space_->pins() : charge_.accountant->own(); }
+
+    std::shared_ptr<AddressSpace> space_;  // of who mapped it, or took it over; null: this process
     std::shared_ptr<BackingFile> file_;
     std::shared_ptr<DmaBuffer> buffer_;
     std::uint64_t start_;  // address of the program, or offset in the file

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "model/accountant.hpp"
 #include "model/caller.hpp"
 #include "model/safe_copy.hpp"
 
@@ -30,11 +31,16 @@ public:
     // As pinning would: -EFAULT where some of it isn't there.
     virtual int populate(std::uint64_t from, std::uint64_t length, bool write) noexcept = 0;
     virtual std::vector<MappedPiece> mapped() = 0;
+    // A size of pages that all of it is made of: the smallest one where that can't be told.
+    virtual std::uint64_t page_size(std::uint64_t from, std::uint64_t length) noexcept = 0;
 
     std::uint64_t tag() const noexcept { return tag_; }
+    // The accountant's.
+    PinCount& pins() noexcept { return pins_; }
 
 private:
     std::uint64_t tag_;
+    PinCount pins_;
 };
 
 namespace physical {

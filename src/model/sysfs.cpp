@@ -71,6 +71,21 @@ void add_machine(Tree& tree, IommuKind iommu, Tree::Opener open_iommufd) {
     tree.file("/sys/devices/virtual/iommu/dmar0/intel-iommu/version", "1:0\n");
 }
 
+void add_fault_injection(Tree& tree) {
+    tree.cover("/sys/kernel/debug");
+    for (const std::string point : {"failslab", "fail_iommufd"}) {
+        const std::string folder = "/sys/kernel/debug/" + point + '/';
+        tree.setting(folder + "probability", "0\n");
+        tree.setting(folder + "interval", "1\n");
+        tree.setting(folder + "times", "1\n");
+        tree.setting(folder + "space", "0\n");
+        tree.setting(folder + "verbose", "2\n");
+        tree.setting(folder + "task-filter", "N\n");
+    }
+    tree.setting("/sys/kernel/debug/failslab/ignore-gfp-wait", "Y\n");
+    tree.setting("/sys/kernel/debug/failslab/cache-filter", "N\n");
+}
+
 void add_vfio_device(Tree& tree, const VfioNode& node, Tree::Opener open) {
     const std::string folder = kPciRoot + node.address;
     const PciIdentity& id = node.identity;

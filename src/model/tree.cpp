@@ -43,6 +43,10 @@ void Tree::file(const std::string& path, std::string content) {
     add(path, {.mode = S_IFREG | 0444, .text = std::move(content)});
 }
 
+void Tree::setting(const std::string& path, std::string content) {
+    add(path, {.mode = S_IFREG | 0644, .text = std::move(content)});
+}
+
 void Tree::link(const std::string& path, std::string target) {
     add(path, {.mode = S_IFLNK | 0777, .text = std::move(target)});
 }

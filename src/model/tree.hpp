@@ -35,6 +35,8 @@ public:
     void cover(std::string path);
     void folder(const std::string& path);
     void file(const std::string& path, std::string content);
+    // One that can be written to; nothing comes of it.
+    void setting(const std::string& path, std::string content);
     void link(const std::string& path, std::string target);
     void node(const std::string& path, dev_t device, Opener open);
 

@@ -319,6 +319,8 @@ ssize_t VfioFile::pwrite(user::Address buffer, std::size_t count, std::uint64_t 
     return access(buffer, count, position - device_.first_region_, true);
 }
 
-int VfioFile::mmap(void**, std::size_t, int, int, std::uint64_t) { return -EINVAL; }  // no region offers it
+// No region offers it.
+int VfioFile::mmap(void**, std::size_t, int, int, std::uint64_t) { return -EINVAL; }
+int VfioFile::show(int, std::size_t, int, int, std::uint64_t) { return -EINVAL; }
 
 }  // namespace iommufd::inline v0_1::model

@@ -111,6 +111,7 @@ public:
     ssize_t pread(user::Address buffer, std::size_t count, std::uint64_t position) override;
     ssize_t pwrite(user::Address buffer, std::size_t count, std::uint64_t position) override;
     int mmap(void** address, std::size_t length, int protection, int flags, std::uint64_t offset) override;
+    int show(int own, std::size_t length, int protection, int flags, std::uint64_t offset) override;
 
 private:
     ssize_t access(user::Address buffer, std::size_t count, std::uint64_t position, bool write);

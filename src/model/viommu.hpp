@@ -6,6 +6,7 @@
 
 #include <array>
 #include <map>
+#include <optional>
 #include <vector>
 
 #include "model/access_object.hpp"
@@ -17,7 +18,8 @@ namespace iommufd::inline v0_1::model {
 
 struct HwQueue;
 
-// Memory that a program may map.
+// Memory that a program may map. It lies in a file of its own, or, once another program has mapped it, in the one that this
+// program's descriptor stands for.
 class RegisterWindow {
 public:
     RegisterWindow() noexcept = default;
@@ -28,6 +30,11 @@ public:
     // -ENOMEM where there is none.
     int make(std::uint64_t offset, std::uint64_t length, std::uint32_t first_word);
 
+    // 0, -ENOMEM: another file holds it from then on, at its offset.
+    int show_in(int file);
+    // Whether it is mapped from there.
+    bool is_mapped() const;
+
     std::uint64_t offset() const noexcept { return offset_; }  // of the iommufd; 0: no window
     std::uint64_t length() const noexcept { return length_; }
     int fd() const noexcept { return fd_; }
@@ -36,6 +43,7 @@ private:
     int fd_ = -1;
     std::uint64_t offset_ = 0;
     std::uint64_t length_ = 0;
+    std::optional<FileIdentity> shown_in_;
 };
 
 struct Viommu final : Object {

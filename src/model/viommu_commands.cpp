@@ -2,6 +2,7 @@
 //
 // Viommus, their devices and their queues in memory.
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -9,6 +10,7 @@
 #include <cstddef>
 #include <new>
 
+#include "model/caller.hpp"
 #include "model/context.hpp"
 #include "model/viommu.hpp"
 
@@ -33,6 +35,25 @@ int RegisterWindow::make(std::uint64_t offset, std::uint64_t length, std::uint32
     offset_ = offset;
     length_ = length;
     return 0;
+}
+
+int RegisterWindow::show_in(int file) {
+    struct stat found{};
+    if (::fstat(file, &found) < 0) return -ENOMEM;
+    const FileIdentity identity = identity_of(found);
+    if (shown_in_ == identity) return 0;
+    std::vector<char> content(length_);
+    const auto end = static_cast<off_t>(offset_ + length_);
+    if ((found.st_size < end && ::ftruncate(file, end) < 0) ||
+        ::pread(fd_, content.data(), length_, 0) != static_cast<ssize_t>(length_) ||
+        ::pwrite(file, content.data(), length_, static_cast<off_t>(offset_)) != static_cast<ssize_t>(length_))
+        return -ENOMEM;
+    shown_in_ = identity;
+    return 0;
+}
+
+bool RegisterWindow::is_mapped() const {
+    return shown_in_ && caller().is_mapped(*shown_in_, offset_, length_);
 }
 
 int Context::open_window(Viommu& viommu, const UserData& data, Windows& opened) {

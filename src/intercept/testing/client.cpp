@@ -4,7 +4,7 @@
 int main(int argc, char** argv) {
     using namespace client;
     EXPECT(argc >= 2);
-    for (const Named* const list : {kDescriptors, kPaths, kDevices, kAttacks})
+    for (const Named* const list : {kDescriptors, kPaths, kDevices, kMemory, kMock, kAttacks})
         for (const Named* named = list; named->name != nullptr; ++named)
             if (std::strcmp(named->name, argv[1]) == 0) {
                 named->run(argv + 2);

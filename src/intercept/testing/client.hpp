@@ -114,6 +114,8 @@ struct Named {
 extern const Named kDescriptors[];
 extern const Named kPaths[];
 extern const Named kDevices[];
+extern const Named kMemory[];
+extern const Named kMock[];
 extern const Named kAttacks[];
 
 }  // namespace client

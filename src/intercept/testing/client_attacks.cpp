@@ -116,6 +116,8 @@ void changes_descriptors(char**) {
             uapi::IoasMapFile file{
                 .size = sizeof file, .flags = 6, .ioas_id = 1, .fd = place, .start = 0, .length = kPage};
             (void)call(iommufds[0], uapi::kIoasMapFile, &file);
+            void* const shown = ::mmap(nullptr, 2 * kPage, PROT_READ, MAP_SHARED, place, kPage);
+            if (shown != MAP_FAILED) EXPECT(::munmap(shown, 2 * kPage) == 0);
         }
     }
     (void)::close(place);

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//
+// Memory that is pinned: for whom it counts, and what becomes of it when who mapped it has ended.
+#include <linux/capability.h>
+#include <sys/syscall.h>
+
+#include <fstream>
+
+#include "intercept/testing/edu.hpp"
+
+namespace client {
+namespace {
+
+// In KiB, as /proc/PID/status has it.
+long status_of(const std::string& process, const std::string& name) {
+    std::ifstream status("/proc/" + process + "/status");
+    for (std::string line; std::getline(status, line);)
+        if (line.starts_with(name + ":")) return std::strtol(line.c_str() + name.size() + 1, nullptr, 10);
+    return -1;
+}
+
+// As root in a user's place: what it pins counts against a limit then.
+void give_up_locking() {
+    __user_cap_header_struct header{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+    __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {};
+    EXPECT(::syscall(SYS_capget, &header, data) == 0);
+    data[CAP_TO_INDEX(CAP_IPC_LOCK)].effective &= ~CAP_TO_MASK(CAP_IPC_LOCK);
+    EXPECT(::syscall(SYS_capset, &header, data) == 0);
+}
+
+void count_per_process(int iommufd) {
+    uapi::Option mode{.size = sizeof mode,
+                      .option_id = uapi::kOptionRlimitMode,
+                      .op = uapi::kOptionSet,
+                      .reserved = 0,
+                      .object_id = 0,
+                      .val64 = 1};
+    EXPECT(call(iommufd, uapi::kOption, &mode) == 0);
+}
+
+void pins(char**) {
+    give_up_locking();
+    const int iommufd = open_iommufd();
+    count_per_process(iommufd);
+    const Edu edu(iommufd);
+    const std::uint32_t ioas = alloc_ioas(iommufd);
+    EXPECT(attach(edu.number(), ioas) > -1);
+    const std::string own = std::to_string(::getpid());
+    const long pinned_before = status_of("self", "VmPin");
+    const long locked_before = status_of("self", "VmLck");
+    EXPECT(map(iommufd, ioas, pages(3), 3 * kPage, 0) == 0);
+    for (const std::string& name :
+         {std::string("self"), std::string("thread-self"), own, own + "/task/" + own}) {
+        EXPECT(status_of(name, "VmPin") == pinned_before + 12);
+        EXPECT(status_of(name, "VmLck") == locked_before + 12);
+        EXPECT(status_of(name, "Pid") == ::getpid());
+    }
+    EXPECT(status_of("1", "VmPin") != pinned_before + 12);
+    EXPECT(unmap(iommufd, ioas, 0, 3 * kPage) == 0);
+    EXPECT(status_of("self", "VmPin") == pinned_before);
+    EXPECT(status_of("self", "VmLck") == locked_before);
+    EXPECT(::close(edu.number()) == 0);
+    EXPECT(destroy(iommufd, ioas) == 0);
+}
+
+void hands_over(char**) {
+    give_up_locking();
+    const int iommufd = open_iommufd();
+    const Edu edu(iommufd);
+    const std::uint32_t ioas = alloc_ioas(iommufd);
+    EXPECT(attach(edu.number(), ioas) > -1);
+    const int file = ::memfd_create("guest", MFD_CLOEXEC);
+    EXPECT(::ftruncate(file, 2 * kPage) == 0);
+    uapi::IoasMapFile command{.size = sizeof command,
+                              .flags = uapi::kMapFixedIova | uapi::kMapReadable,
+                              .ioas_id = ioas,
+                              .fd = file,
+                              .start = 0,
+                              .length = 2 * kPage};
+    EXPECT(call(iommufd, uapi::kIoasMapFile, &command) == 0);
+    // Something that stays the parent's, though not pinned.
+    const int other = open_iommufd();
+    EXPECT(map(other, alloc_ioas(other), pages(1), kPage, 0) == 0);
+    const std::string parent = std::to_string(::getpid());
+    EXPECT(status_of(parent, "VmPin") == 8);
+    const pid_t child = ::fork();
+    if (child == 0) {
+        EXPECT(status_of(parent, "VmPin") == 8 && status_of("self", "VmPin") == 0);
+        uapi::IoasChangeProcess change{.size = sizeof change};
+        EXPECT(call(iommufd, uapi::kIoasChangeProcess, &change) == 0);
+        EXPECT(status_of(parent, "VmPin") == 0 && status_of("self", "VmPin") == 8);
+        std::_Exit(0);
+    }
+    join(child);
+    EXPECT(status_of(parent, "VmPin") == 0);
+    // Back from one that has ended.
+    uapi::IoasChangeProcess change{.size = sizeof change};
+    EXPECT(call(iommufd, uapi::kIoasChangeProcess, &change) == 0);
+    EXPECT(status_of(parent, "VmPin") == 8);
+    EXPECT(unmap(iommufd, ioas, 0, 2 * kPage) == 0);
+    EXPECT(status_of(parent, "VmPin") == 0);
+    EXPECT(unmap(other, 1, 0, kPage) == 0 && destroy(other, 1) == 0);
+    EXPECT(::close(edu.number()) == 0);
+    EXPECT(destroy(iommufd, ioas) == 0);
+}
+
+// Shared memory stays where it is while it is mapped, where the supervisor may hold it; else DMA to it is blocked.
+void outlives(char** arguments) {
+    const bool held = std::strcmp(arguments[0], "held") == 0;
+    const int iommufd = open_iommufd();
+    const Edu edu(iommufd);
+    const std::uint32_t ioas = alloc_ioas(iommufd);
+    EXPECT(attach(edu.number(), ioas) > -1);
+    unsigned char* const shared = pages(4, MAP_SHARED);
+    std::memset(shared, 0x11, 4 * kPage);
+    std::memset(shared + 2 * kPage, 0x22, kPage);
+    const pid_t child = ::fork();
+    if (child == 0) {
+        EXPECT(map(iommufd, ioas, shared + kPage, 3 * kPage, 0) == 0);
+        std::_Exit(0);
+    }
+    join(child);
+    edu.dma(kPage, kPage, false);
+    edu.dma(0, kPage, true);
+    EXPECT(shared[kPage] == (held ? 0x22 : 0x11) && shared[2 * kPage - 1] == shared[kPage]);
+    EXPECT(shared[0] == 0x11 && shared[2 * kPage] == 0x22);
+    EXPECT(unmap(iommufd, ioas, 0, 3 * kPage) == 0);
+    EXPECT(::close(edu.number()) == 0);
+    EXPECT(destroy(iommufd, ioas) == 0);
+}
+
+}  // namespace
+
+const Named kMemory[] = {
+    {"pins", pins}, {"hands_over", hands_over}, {"outlives", outlives}, {nullptr, nullptr}};
+
+}  // namespace client
