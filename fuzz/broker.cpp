@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //
-// Any bytes where the broker reads: a configuration, a client's messages, an answer. What can be read says the same when it is written
+// Any bytes where the broker reads: a configuration, a client's messages, an answer; and what a mediated client sends to be mapped. What can be read says the same when it is written
 // and read again; the broker lives on, gives only what its policy has, and nothing is left when its clients have gone.
 //
 // The first byte says what the rest is.
@@ -20,6 +20,13 @@
 #include "broker/protocol.hpp"
 #include "iommufd/core/context.hpp"
 #include "iommufd/model/machine.hpp"
+#include "mediated.hpp"
+
+void demand(bool holds, const char* what) {
+    if (holds) return;
+    std::fprintf(stderr, "%s\n", what);
+    std::abort();
+}
 
 namespace {
 
@@ -28,12 +35,6 @@ using namespace iommufd::broker;
 
 constexpr const char* kOurs = "0000:00:10.0";
 constexpr const char* kOthers = "0000:00:11.0";
-
-void demand(bool holds, const char* what) {
-    if (holds) return;
-    std::fprintf(stderr, "%s\n", what);
-    std::abort();
-}
 
 std::string_view body_of(std::string_view message) { return message.substr(sizeof(Header)); }
 
@@ -124,6 +125,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
             return 0;
         case 'a':
             answer(rest);
+            return 0;
+        case 's':
+            map_and_unmap({data + 1, size - 1});
             return 0;
         default:
             return -1;

@@ -41,13 +41,15 @@ std::string_view name(Outcome outcome) noexcept {
     return {};
 }
 
-void Broker::State::tell(Outcome outcome, std::string what, Holder* client, std::string why) const {
+void Broker::State::tell(Record record, Holder* client) const {
     if (!options.journal) return;
-    std::string who;
-    if (client && client->who.empty()) client->who = client->peer.text();
-    if (client)
-        who = client->tenant ? compose("'", client->tenant->name, "' (", client->who, ")") : client->who;
-    options.journal({outcome, std::move(what), std::move(who), std::move(why)});
+    if (client) {
+        if (client->who.empty()) client->who = client->peer.text();
+        record.party =
+            client->tenant ? compose("'", client->tenant->name, "'") : compose("uid ", client->peer.user);
+        record.who = client->tenant ? compose(record.party, " (", client->who, ")") : client->who;
+    }
+    options.journal(record);
 }
 
 Result<void> Broker::State::check(Holder& client, const Request& request) {
@@ -175,7 +177,8 @@ Result<void> Broker::State::begin(Job& job) {
 
 void Broker::State::refuse(Job& job, const Error& error) {
     if (job.client->is_gone) return;
-    tell(Outcome::refused, text(job.request), job.client.get(), error.line());
+    tell({.outcome = Outcome::refused, .what = text(job.request), .who = {}, .why = error.line()},
+         job.client.get());
     job.done(error);
 }
 
@@ -230,7 +233,7 @@ Result<Grant> Broker::State::take(Job& job) {
         if (job.space) continue;
         (opening.is_vdpa ? client.vdpa : client.vfio).emplace(opening.name, **std::move(opening.file));
     }
-    tell(Outcome::given, text(job.request), &client);
+    tell({.outcome = Outcome::given, .what = text(job.request), .who = {}, .why = {}}, &client);
     return grant(client, job.request);
 }
 

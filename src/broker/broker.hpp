@@ -34,6 +34,10 @@ struct Record {
     std::string what;  // "iommufd, 0000:02:00.0"
     std::string who;   // "'a' (uid 1000, gid 1000, process 4711 'qemu')"; empty: nobody
     std::string why;   // empty: there is nothing to say
+
+    std::string party =
+        {};  // whose doing it is: "'a'", the tenant, or "uid 1000" of who is in none; empty: nobody's
+    bool is_mapping = false;  // of a mediated client, which makes as many as it likes
 };
 
 // What a client has got: the broker's own descriptors, valid until release().

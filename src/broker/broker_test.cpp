@@ -202,6 +202,22 @@ TEST_F(BrokerTest,
     (void)std::move(space).destroy();
 }
 
+TEST_F(BrokerTest, what_a_client_leaves_behind_thousands_of_unused_ids_is_destroyed_as_well) {
+    broker({tenant("a")});
+    const auto client = admit();
+    const auto grant = get(client, {.iommufd = true, .devices = {kEdu}}).value();
+    const auto passed_on = iommufd(grant);
+    {
+        std::vector<core::Ioas> first;
+        for (int i = 0; i < 5000; ++i) first.push_back(core::Ioas::alloc(passed_on).value());
+        auto left = core::Ioas::alloc(passed_on).value();
+        first.clear();
+        broker_->release(client);
+        EXPECT_FALSE(std::move(left).destroy()) << "it is gone";
+    }
+    EXPECT_EQ(machine_.leaks().objects, 0U);
+}
+
 TEST_F(BrokerTest, a_device_that_was_passed_on_is_given_to_nobody_until_a_bind_works_again) {
     Tenant a = tenant("a");
     a.unreset = true;

@@ -99,8 +99,10 @@ Result<DeviceFacts> try_device(sys::Kernel& kernel, const std::string& device) {
 
 void take_back(std::vector<sys::Fd> devices, const core::Context* context) noexcept {
     for (const sys::Fd& device : devices) vfio::reclaim(device);
-    if (context) (void)core::sweep(*context);
+    if (context) (void)core::sweep(*context, core::Far::near);
     devices.clear();
+    // Whether anything is left can be told only now that the devices have gone from there.
+    if (context) (void)core::sweep(*context, core::Far::everywhere);
 }
 
 }  // namespace iommufd::inline v0_1::broker

@@ -32,7 +32,7 @@ void Broker::State::part_from(const Handle& client) {
         std::erase(clients, client);
         return;
     }
-    tell(Outcome::returned, what_it_has(*client), client.get());
+    tell({.outcome = Outcome::returned, .what = what_it_has(*client), .who = {}, .why = {}}, client.get());
     auto leaving = std::make_shared<Leaving>();
     for (auto& [name, file] : client->vfio) {
         leave(*leaving, name);
@@ -109,11 +109,12 @@ void Broker::State::tried(ShelfDevice& device, const Result<DeviceFacts>& facts)
     if (device.is_tainted || Clock::now() < device.patience_ends) return;
     device.status = DeviceStatus::tainted;
     device.is_tainted = true;
-    tell(Outcome::tainted, device.name, nullptr, facts.error().line());
+    tell({.outcome = Outcome::tainted, .what = device.name, .who = {}, .why = facts.error().line()}, nullptr);
 }
 
 void Broker::State::recovered(ShelfDevice& device) {
-    if (std::exchange(device.is_tainted, false)) tell(Outcome::recovered, device.name, nullptr);
+    if (std::exchange(device.is_tainted, false))
+        tell({.outcome = Outcome::recovered, .what = device.name, .who = {}, .why = {}}, nullptr);
 }
 
 void Broker::State::retry_devices() {

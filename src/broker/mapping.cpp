@@ -48,8 +48,12 @@ Result<std::uint64_t> Broker::State::begin_mapping(Holder& client, const Mapping
 
 void Broker::State::refuse_mapping(Mapping& job, const Error& error) {
     if (job.client->is_gone) return;
-    tell(Outcome::refused, compose("a mapping of ", size_text(job.wanted.part.length)), job.client.get(),
-         error.line());
+    tell({.outcome = Outcome::refused,
+          .what = compose("a mapping of ", size_text(job.wanted.part.length)),
+          .who = {},
+          .why = error.line(),
+          .is_mapping = true},
+         job.client.get());
     job.done(error);
 }
 
@@ -59,9 +63,12 @@ void Broker::State::finish_mapping(Mapping& job) {
     if (*job.range) {
         client.mappings.push_back({**job.range, pinned});
         if (!client.is_gone) {
-            tell(Outcome::given,
-                 compose("a mapping of ", size_text(job.wanted.part.length), " at ",
-                         Hex{(*job.range)->first.value}),
+            tell({.outcome = Outcome::given,
+                  .what = compose("a mapping of ", size_text(job.wanted.part.length), " at ",
+                                  Hex{(*job.range)->first.value}),
+                  .who = {},
+                  .why = {},
+                  .is_mapping = true},
                  &client);
             client.is_busy = false;
             return job.done(Grant{.answer = {.mapped = **job.range}, .descriptors = {}});

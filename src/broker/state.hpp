@@ -80,7 +80,8 @@ struct Broker::State : std::enable_shared_from_this<Broker::State> {
             };
     }
 
-    void tell(Outcome outcome, std::string what, Holder* client, std::string why = {}) const;
+    // `who` and `party` are the client's; null: nobody's.
+    void tell(Record record, Holder* client) const;
     // What the policy and the books say, before anything is done.
     Result<void> check(Holder& client, const Request& request);
     Result<void> know(Holder& client) const;

@@ -8,7 +8,6 @@
 
 #include "broker/config.hpp"
 #include "broker/server.hpp"
-#include "cli/serve.hpp"
 #include "error/compose.hpp"
 #include "monitor/listening_socket.hpp"
 
@@ -56,7 +55,7 @@ Result<std::unique_ptr<object::FdServer>> FdServers::serve(const object::FdServe
         loop_, *pool_, *std::move(socket), sys::Fd(sys::host_kernel(), mine),
         broker::Broker::Options{.policy = std::move(config->policy),
                                 .kernel = &kernel,
-                                .journal = tell,
+                                .journal = [this](const broker::Record& record) { journal_->tell(record); },
                                 .run = {},
                                 .iommufd = [fd = options.iommufd]() -> Result<int> { return fd; }});
 }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 #pragma once
 
-#include <asio/io_context.hpp>
 #include <asio/thread_pool.hpp>
 #include <memory>
 #include <optional>
 
+#include "cli/journal_on_loop.hpp"
 #include "iommufd/object/fd_server.hpp"
 
 namespace iommufd::inline v0_1::sys {
@@ -17,7 +17,7 @@ namespace iommufd::inline v0_1::cli {
 // The fd-servers of `iommufd run`, which its loop serves; threads for what takes long are there from the first one on.
 class FdServers {
 public:
-    explicit FdServers(asio::io_context& loop) : loop_(loop) {}
+    explicit FdServers(asio::io_context& loop) : loop_(loop), journal_(loop) {}
 
     // EINVAL: the configuration; EADDRINUSE, EACCES, ...: the path of the socket.
     Result<std::unique_ptr<object::FdServer>> serve(const object::FdServerOptions& options,
@@ -28,6 +28,7 @@ public:
 
 private:
     asio::io_context& loop_;
+    JournalOnLoop journal_;
     std::optional<asio::thread_pool> pool_;
 };
 

@@ -3,7 +3,6 @@
 
 #include <cap-ng.h>
 #include <fcntl.h>
-#include <fmt/core.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -22,6 +21,7 @@
 #include "broker/server.hpp"
 #include "cli/arguments.hpp"
 #include "cli/fail.hpp"
+#include "cli/journal_on_loop.hpp"
 #include "error/compose.hpp"
 #include "monitor/listening_socket.hpp"
 #include "sys/kernel.hpp"
@@ -81,7 +81,7 @@ void raise_descriptor_limit() {
 }
 
 // What clients have mapped counts against the broker's limit, which is none for who has CAP_IPC_LOCK.
-void limit_pins(const broker::Policy& policy) {
+void limit_pins(const broker::Policy& policy, Journal& journal) {
     rlim_t most = 0;
     for (const broker::Tenant& tenant : policy.tenants)
         if (tenant.mediated)
@@ -100,28 +100,22 @@ void limit_pins(const broker::Policy& policy) {
     if (::setrlimit(RLIMIT_MEMLOCK, &wanted) == 0) return;
     limit.rlim_cur = limit.rlim_max;
     (void)::setrlimit(RLIMIT_MEMLOCK, &limit);
-    fmt::print(stderr,
-               "iommufd: warning: RLIMIT_MEMLOCK is {} bytes, and clients may have {} pinned: give the "
-               "service LimitMEMLOCK={}\n",
-               limit.rlim_max, most, most);
+    journal.say(Journal::Level::warning,
+                compose("warning: RLIMIT_MEMLOCK is ", limit.rlim_max, " bytes, and clients may have ", most,
+                        " pinned: give the service LimitMEMLOCK=", most));
 }
 
 }  // namespace
-
-void tell(const broker::Record& record) {
-    fmt::print(stderr, "iommufd: {} {}{}{}{}{}\n", broker::name(record.outcome), record.what,
-               record.who.empty() ? "" : (record.outcome == broker::Outcome::returned ? " by " : " to "),
-               record.who, record.why.empty() ? "" : ": ", record.why);
-}
 
 int serve(const ServeArguments& arguments) {
     auto config = broker::read_config_file(arguments.config);
     if (!config) return fail(kUsage, config.error());
     raise_descriptor_limit();
-    // Before there are threads: capabilities are each one's own.
-    limit_pins(config->policy);
-
     asio::io_context loop;
+    JournalOnLoop journal(loop);
+    // Before there are threads: capabilities are each one's own.
+    limit_pins(config->policy, *journal);
+
     asio::signal_set signals(loop, SIGINT, SIGTERM);
     auto listening = given_socket();
     if (!listening) return fail(kFailed, listening.error());
@@ -143,12 +137,14 @@ int serve(const ServeArguments& arguments) {
     asio::thread_pool pool(std::size_t{4});
     {
         broker::Server server(loop, pool, *std::move(listening),
-                              {.policy = std::move(config->policy), .journal = tell});
+                              {.policy = std::move(config->policy),
+                               .journal = [&](const broker::Record& record) { journal->tell(record); }});
         if (*listening_for_kubevirt) server.serve_kubevirt(*std::move(listening_for_kubevirt));
         signals.async_wait([&](const asio::error_code& error, int) {
             if (!error) loop.stop();
         });
-        fmt::print(stderr, "iommufd: {} {} ready\n", tenants, tenants == 1 ? "tenant is" : "tenants are");
+        journal->say(Journal::Level::info,
+                     compose(tenants, tenants == 1 ? " tenant is" : " tenants are", " ready"));
         loop.run();
     }
     pool.join();

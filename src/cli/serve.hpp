@@ -14,7 +14,4 @@ struct ServeArguments {
 // `iommufd serve`: hands descriptors of /dev/iommu and of devices to other processes, as its configuration allows, until SIGINT or SIGTERM.
 int serve(const ServeArguments& arguments);
 
-// A line on standard error, of one client's hand-over, refusal or return.
-void tell(const broker::Record& record);
-
 }  // namespace iommufd::inline v0_1::cli

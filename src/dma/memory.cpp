@@ -15,6 +15,7 @@
 
 #include "dma/memory_node.hpp"
 #include "dma/prefault.hpp"
+#include "dma/untouched_pages.hpp"
 #include "error/compose.hpp"
 #include "error/guarded.hpp"
 
@@ -190,7 +191,12 @@ Result<Memory> Memory::fd(int descriptor, std::uint64_t length, Options options)
                 EINVAL, compose("cannot map ", size_text(*size), " of a file for '", options.label, "'"),
                 compose("the file has ", bytes, " bytes, and the memory starts at ", options.offset),
                 "make the file longer, or the size smaller");
-        return map_here(std::make_shared<Node>(options.label, *std::move(copy), page), *size, options, 0);
+        auto memory =
+            map_here(std::make_shared<Node>(options.label, *std::move(copy), page), *size, options, 0);
+        if (memory && options.shared)
+            if (auto touched = touch_allocated_pages(memory->fd(), options.offset, memory->bytes()); !touched)
+                return touched.error().within(compose("cannot use the file of '", options.label, "'"));
+        return memory;
     });
 }
 

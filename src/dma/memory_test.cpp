@@ -4,6 +4,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <filesystem>
 #include <fstream>
 
@@ -47,6 +52,72 @@ TEST_F(MemoryHugePagesTest, OrLeftToTheMachinesSetting) {
     const std::string flags = flags_with(Memory::HugePages::standard);
     EXPECT_THAT(flags, ::testing::Not(::testing::HasSubstr(" hg ")));
     EXPECT_THAT(flags, ::testing::Not(::testing::HasSubstr(" nh ")));
+}
+
+// A memfd, of which parts are allocated by fallocate() and none is touched.
+class AllocatedMemfd {
+public:
+    explicit AllocatedMemfd(std::uint64_t size) : fd_(::memfd_create("test", MFD_CLOEXEC)) {
+        EXPECT_EQ(::ftruncate(fd_, static_cast<off_t>(size)), 0);
+    }
+    ~AllocatedMemfd() { (void)::close(fd_); }
+    AllocatedMemfd(const AllocatedMemfd&) = delete;
+    AllocatedMemfd& operator=(const AllocatedMemfd&) = delete;
+
+    int fd() const { return fd_; }
+    void allocate(std::uint64_t offset, std::uint64_t length) const {
+        EXPECT_EQ(::posix_fallocate(fd_, static_cast<off_t>(offset), static_cast<off_t>(length)), 0);
+    }
+    // The kernel says so of pages that would be cleared at the first touch.
+    std::uint64_t first_hole(std::uint64_t from = 0) const {
+        const off_t position = ::lseek(fd_, 0, SEEK_CUR);
+        const off_t hole = ::lseek(fd_, static_cast<off_t>(from), SEEK_HOLE);
+        (void)::lseek(fd_, position, SEEK_SET);
+        return static_cast<std::uint64_t>(hole);
+    }
+    std::uint64_t allocated() const {
+        struct stat status{};
+        (void)::fstat(fd_, &status);
+        return static_cast<std::uint64_t>(status.st_blocks) * 512;
+    }
+
+private:
+    int fd_;
+};
+
+TEST(MemoryOfSomebodysFile, PagesThatFallocateMadeAreTouchedSoThatNobodyElsesTouchClearsThem) {
+    const AllocatedMemfd file(8_MiB);
+    file.allocate(0, 8_MiB);
+    EXPECT_EQ(file.first_hole(), 0U);
+    ASSERT_EQ(::lseek(file.fd(), 123, SEEK_SET), 123);
+    const Memory memory = Memory::fd(file.fd(), 8_MiB, {}).value();
+    EXPECT_EQ(file.first_hole(), 8_MiB);
+    EXPECT_EQ(::lseek(file.fd(), 0, SEEK_CUR), 123) << "its position is its owner's";
+}
+
+TEST(MemoryOfSomebodysFile, WhatIsSparseStaysSparseAndWhatIsOutsideIsLeftAlone) {
+    const AllocatedMemfd file(64_MiB);
+    file.allocate(1_MiB, 64_KiB);
+    file.allocate(9_MiB + 12_KiB, 4_KiB);
+    file.allocate(40_MiB, 4_KiB);
+    const std::uint64_t before = file.allocated();
+    {
+        const Memory memory = Memory::fd(file.fd(), 31_MiB, {.offset = 1_MiB}).value();
+        EXPECT_EQ(file.allocated(), before);
+        EXPECT_EQ(file.first_hole(1_MiB), 1_MiB + 64_KiB);
+        EXPECT_EQ(file.first_hole(9_MiB + 12_KiB), 9_MiB + 16_KiB);
+        EXPECT_EQ(file.first_hole(40_MiB), 40_MiB);
+    }
+    const AllocatedMemfd sparse(64_MiB);
+    const Memory memory = Memory::fd(sparse.fd(), 64_MiB, {}).value();
+    EXPECT_EQ(sparse.allocated(), 0U);
+}
+
+TEST(MemoryOfSomebodysFile, PagesArePrivateCopiesWhereItIsNotShared) {
+    const AllocatedMemfd file(1_MiB);
+    file.allocate(0, 1_MiB);
+    const Memory memory = Memory::fd(file.fd(), 1_MiB, {.shared = false}).value();
+    EXPECT_EQ(file.first_hole(), 0U) << "devices don't write to the file";
 }
 
 }  // namespace

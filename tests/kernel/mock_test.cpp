@@ -10,8 +10,10 @@
 
 #include <cerrno>
 #include <cstring>
+#include <vector>
 
 #include "backend/state.hpp"
+#include "core/sweep.hpp"
 #include "iommufd/backend/capabilities.hpp"
 #include "iommufd/core/fault_queue.hpp"
 #include "iommufd/core/hw_info.hpp"
@@ -476,6 +478,25 @@ TEST_F(MockTest, WithoutANoiommuDeviceThePhysicalAddressIsRefusedAndExplained) {
     const auto physical = ioas.noiommu_physical_address(kBase, 4096);
     EXPECT_EQ(physical.error().code(), EOPNOTSUPP);
     EXPECT_FALSE(physical.error().cause().empty());
+}
+
+TEST_F(MockTest, WhatAProgramLeavesBehindThousandsOfUnusedIdsIsSweptAwayToo) {
+    const Context left = Context::open({.report = {}, .kernel = &Recorder::instance()}).value();
+    std::vector<std::uint32_t> ids(5100);
+    for (std::uint32_t& id : ids) {
+        uapi::IoasAlloc command{.size = sizeof command, .flags = 0, .out_ioas_id = 0};
+        ASSERT_EQ(left.node()->ioctl(uapi::kIoasAlloc, &command), 0);
+        id = command.out_ioas_id;
+    }
+    for (std::size_t i = 0; i < 5000; ++i) {
+        uapi::Destroy command{.size = sizeof command, .id = ids[i]};
+        ASSERT_EQ(left.node()->ioctl(uapi::kDestroy, &command), 0);
+    }
+    const RlimitMode mode = left.rlimit_mode().value();
+    EXPECT_EQ(left.set_rlimit_mode(mode).error().code(), EBUSY) << "there is something";
+    EXPECT_EQ(sweep(left, Far::near), 0U);
+    EXPECT_EQ(sweep(left, Far::everywhere), 100U);
+    EXPECT_TRUE(left.set_rlimit_mode(mode)) << "there is nothing";
 }
 
 TEST_F(MockTest, ProbingTheCapabilitiesLeavesNothing) {

@@ -129,6 +129,29 @@ TEST_F(VfioDmaTest, TheObjectStaysWhileItIsUsedAndALaterDeviceGetsTheMappingsBac
     }
 }
 
+// Linux clears such a page when a process touches it first, though a device has written to it by then.
+TEST_F(VfioDmaTest, WhatADeviceWritesToPagesThatFallocateMadeIsStillThereWhenAProcessLooks) {
+    constexpr std::uint64_t kSize = 64_KiB;
+    const int file = ::memfd_create("given", MFD_CLOEXEC);
+    ASSERT_EQ(::ftruncate(file, kSize), 0);
+    ASSERT_EQ(::posix_fallocate(file, 0, kSize), 0);
+    const auto given = dma::Memory::fd(file, kSize, {.label = "given"}).value();
+    const Device device = bind(kEdu);
+    device.set_dma_bits(drivers::Edu::kKind.dma_bits);
+    const auto attached = space_.attach(device).value();
+    const auto source = space_.map(memory_, {.iova = kBase}).value();
+    const auto target = space_.map(given, {.iova = kBase + 4_MiB}).value();
+    EXPECT_NE(space_.counters().mapped_by_file, 0U);
+    auto edu = drivers::Edu::start(device).value();
+    fill(memory_.bytes().first(kSize), 3);
+    ASSERT_TRUE(edu.copy(kBase + 4_MiB, kBase, kSize));
+    void* const another = ::mmap(nullptr, kSize, PROT_READ, MAP_SHARED, file, 0);
+    EXPECT_EQ(std::memcmp(another, memory_.data(), kSize), 0) << "in another mapping";
+    EXPECT_EQ(std::memcmp(given.data(), memory_.data(), kSize), 0);
+    (void)::munmap(another, kSize);
+    (void)::close(file);
+}
+
 TEST_F(VfioDmaTest, TwoDevicesShareOneSpaceAndOnePageTable) {
     const Device edu_device = bind(kEdu);
     const Device nvme_device = bind(kNvme);
