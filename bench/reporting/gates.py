@@ -17,7 +17,7 @@ class Gates:
 def check(build):
     """The exit status."""
     gates = Gates()
-    for judge in (translation, readers, mapping, allocation, dirty, handing_over):
+    for judge in (translation, readers, mapping, allocation, dirty, modelling, handing_over):
         judge(gates, build)
     return bool(gates.missed)
 
@@ -69,6 +69,15 @@ def dirty(gates, build):
     gates.demand("reading memory to a scan of a clean bitmap", found["memory"] / found["runs<Best>/0"], 0.3)
     gates.demand("times faster than a loop over bits, clean", found["runs<Plain>/0"] / found["runs<Best>/0"], 30)
     gates.demand("times faster than a loop of ctz, 1 % dirty", found["runs<Ctz>/10"] / found["runs<Best>/10"], 1.2)
+
+
+def modelling(gates, build):
+    found = benchmark(build / "bench/bench_model", "(dma|memcpy)_(read|write)/4096/|map(_std_map)?/512$", 0.05, 5)
+    for way in ("read", "write"):
+        gates.demand(f"memcpy to a modelled device that {way}s 4 KiB",
+                     found[f"memcpy_{way}/4096/65536"] / found[f"dma_{way}/4096/65536"], 0.5)
+    gates.demand("times faster than a std::map, 512 pages in the model's page table",
+                 found["map_std_map/512"] / found["map/512"], 20)
 
 
 def handing_over(gates, build):

@@ -52,7 +52,7 @@ def machine(root):
 
 
 # Program: seconds for each figure.
-PROGRAMS = {"translate": 0.03, "map": 0.1, "readers": 0.2, "alloc": 0.03, "dirty": 0.05}
+PROGRAMS = {"translate": 0.03, "map": 0.1, "readers": 0.2, "alloc": 0.03, "dirty": 0.05, "model": 0.1}
 
 
 def everything(root, build, vm_memory, figures, keep):

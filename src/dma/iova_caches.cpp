@@ -34,7 +34,7 @@ unsigned IovaCaches::size_of(std::uint64_t length) const noexcept {
 
 std::optional<Range> IovaCaches::alloc(IovaCacheSlot& slot, std::uint64_t length) noexcept {
     if (length == 0 || length > length_of(kIovaCacheSizes - 1)) return std::nullopt;
-    const SlotLock lock(slot.mutex);
+    const sys::OwnedLock lock(slot.mutex);
     if (!slot.limits) return std::nullopt;
     const unsigned size = size_of(std::max(length, slot.limits->alignment));
     if (size >= kIovaCacheSizes) return std::nullopt;
@@ -46,7 +46,7 @@ std::optional<Range> IovaCaches::alloc(IovaCacheSlot& slot, std::uint64_t length
 bool IovaCaches::free(IovaCacheSlot& slot, Range range) noexcept {
     const unsigned size = size_of(range.length());
     if (size >= kIovaCacheSizes || range.length() != length_of(size)) return false;
-    const SlotLock lock(slot.mutex);
+    const sys::OwnedLock lock(slot.mutex);
     if (!slot.limits || range.length() < slot.limits->alignment || !is_allowed(*slot.limits, range))
         return false;
     auto& stack = slot.stacks[size];
@@ -62,7 +62,7 @@ IovaCacheSlot* IovaCaches::make() {
 
 std::span<const Range> IovaCaches::fill(IovaCacheSlot& slot, std::shared_ptr<const Limits> limits,
                                         std::span<const Range> ranges) noexcept {
-    const SlotLock lock(slot.mutex);
+    const sys::OwnedLock lock(slot.mutex);
     slot.limits = std::move(limits);
     for (; !ranges.empty(); ranges = ranges.subspan(1)) {
         auto& stack = slot.stacks[size_of(ranges.front().length())];

@@ -15,9 +15,9 @@
 #include <span>
 #include <vector>
 
-#include "dma/slot_mutex.hpp"
 #include "iommufd/dma/sink.hpp"
 #include "sys/mutex.hpp"
+#include "sys/owned_mutex.hpp"
 
 namespace iommufd::inline v0_1::dma {
 
@@ -32,7 +32,7 @@ struct alignas(64) IovaCacheSlot {
 
     explicit IovaCacheSlot(bool has_membarrier) noexcept : mutex(has_membarrier) {}
 
-    SlotMutex mutex;
+    sys::OwnedMutex mutex;
     // What a range must lie in to be kept here; null: it goes to the Space, which says.
     std::shared_ptr<const Limits> limits IOMMUFD_GUARDED_BY(mutex);
     Stack stacks[kIovaCacheSizes] IOMMUFD_GUARDED_BY(mutex);
@@ -93,7 +93,7 @@ private:
     template <class GiveBack>
     std::size_t empty(IovaCacheSlot& slot, GiveBack&& give_back) noexcept {
         std::size_t count = 0;
-        const SlotClaim claim(slot.mutex);
+        const sys::OwnedClaim claim(slot.mutex);
         slot.limits = nullptr;
         for (unsigned size = 0; size < kIovaCacheSizes; ++size)
             for (auto& stack = slot.stacks[size]; stack.count > 0; --stack.count, ++count)

@@ -12,18 +12,20 @@
 #include <cstdio>
 #include <string>
 
-#include "model/physical.hpp"
+#include "model/safe_copy.hpp"
 
 namespace iommufd::inline v0_1::model {
 namespace {
 
+constexpr unsigned long kKernelHalf = 1UL << 63;
+
 class OwnProcess final : public Caller {
 public:
     int copy_from(void* to, std::uint64_t from, std::size_t length) noexcept override {
-        return physical::read(to, from, length);
+        return checked_copy(to, reinterpret_cast<const void*>(from), length);
     }
     int copy_to(std::uint64_t to, const void* from, std::size_t length) noexcept override {
-        return physical::write(to, from, length);
+        return checked_copy(reinterpret_cast<void*>(to), from, length);
     }
     std::vector<MappedPiece> mapped() override { return read_maps("/proc/self/maps"); }
     bool may_lock() noexcept override { return true; }  // unless the machine says otherwise
@@ -80,8 +82,9 @@ std::vector<MappedPiece> parse_maps(std::string_view text) {
         unsigned major = 0;
         unsigned minor = 0;
         char mode[5] = {};
-        if (std::sscanf(line.c_str(), "%lx-%lx %4s %lx %x:%x %lu", &first, &end, mode, &offset, &major,
-                        &minor, &inode) == 7)
+        const bool is_whole = std::sscanf(line.c_str(), "%lx-%lx %4s %lx %x:%x %lu", &first, &end, mode,
+                                          &offset, &major, &minor, &inode) == 7;
+        if (is_whole && first < kKernelHalf)  // there is the page of old system calls, which is no mapping
             pieces.push_back({.first = first,
                               .last = end - 1,
                               .container = ::makedev(major, minor),

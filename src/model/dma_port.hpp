@@ -11,7 +11,8 @@
 
 #include "model/domain.hpp"
 #include "model/hardware.hpp"
-#include "sys/mutex.hpp"
+#include "sys/membarrier.hpp"
+#include "sys/owned_mutex.hpp"
 
 namespace iommufd::inline v0_1::model {
 
@@ -21,11 +22,11 @@ public:
 
     // Once it returns, no DMA of the device goes through the domain before.
     void point_at(std::shared_ptr<Domain> domain) IOMMUFD_EXCLUDES(mutex_) {
-        const sys::Lock lock(mutex_);
+        const sys::OwnedLock lock(mutex_);
         domain_.swap(domain);
     }
     void set_bus_master(bool on) IOMMUFD_EXCLUDES(mutex_) {
-        const sys::Lock lock(mutex_);
+        const sys::OwnedLock lock(mutex_);
         bus_master_ = on;
     }
 
@@ -36,7 +37,7 @@ public:
             reached = false;
             log_.record(device_, at, length, false);
         };
-        const sys::Lock lock(mutex_);
+        const sys::OwnedLock lock(mutex_);
         if (domain_ && bus_master_) {
             domain_->read(iova, to, blocked);
         } else {
@@ -52,7 +53,7 @@ public:
             reached = false;
             log_.record(device_, at, length, true);
         };
-        const sys::Lock lock(mutex_);
+        const sys::OwnedLock lock(mutex_);
         if (domain_ && bus_master_)
             domain_->write(iova, from, blocked);
         else
@@ -63,7 +64,7 @@ public:
 private:
     BlockedLog& log_;
     const std::string device_;
-    sys::Mutex mutex_;
+    sys::OwnedMutex mutex_{sys::register_membarrier()};
     std::shared_ptr<Domain> domain_ IOMMUFD_GUARDED_BY(mutex_);
     bool bus_master_ IOMMUFD_GUARDED_BY(mutex_) = false;
 };

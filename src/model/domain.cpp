@@ -6,11 +6,14 @@
 #include <cerrno>
 #include <cstring>
 #include <new>
+#include <utility>
 
 #include "model/domain_table.hpp"
 
 namespace iommufd::inline v0_1::model {
 namespace {
+
+constexpr std::size_t kMostSpares = 256;
 
 // How many levels above the lowest one a table needs that translates up to `last`.
 int root_level_of(const Geometry& geometry) {
@@ -27,11 +30,14 @@ Domain::Domain(const Geometry& geometry, bool tracks_dirty)
       root_level_(root_level_of(geometry)),
       root_(std::make_unique<Table>()) {}
 
-Domain::~Domain() = default;
+Domain::~Domain() {
+    const sys::OwnedLock lock(mutex_);
+    while (spare_ != nullptr) delete take_table();
+}
 
 int Domain::map(std::uint64_t iova, std::uint64_t length, physical::Address memory, unsigned permissions,
                 std::uint64_t largest_leaf) {
-    const sys::Lock lock(mutex_);
+    const sys::OwnedLock lock(mutex_);
     try {
         map_leaves(iova, iova + length - 1, memory, permissions | kLeaf, largest_leaf);
         return 0;
@@ -49,11 +55,44 @@ unsigned Domain::best_leaf(std::uint64_t iova, std::uint64_t last, physical::Add
     return static_cast<unsigned>(std::bit_width(sizes)) - 1;
 }
 
+// How far leaves of that size go on before a larger one may be better.
+std::uint64_t Domain::length_of_leaves(unsigned bits, std::uint64_t iova, std::uint64_t last,
+                                       physical::Address memory, std::uint64_t largest) const noexcept {
+    const std::uint64_t whole = (last - iova + 1) >> bits << bits;
+    const std::uint64_t larger_sizes = geometry_.page_sizes >> bits >> 1 << bits << 1;
+    if (larger_sizes == 0) return whole;
+    const std::uint64_t larger = larger_sizes & -larger_sizes;
+    if (larger > largest || ((iova ^ memory) & (larger - 1)) != 0) return whole;
+    const std::uint64_t until_larger = -iova & (larger - 1);
+    return until_larger == 0 ? whole : std::min(whole, until_larger);
+}
+
+Domain::Table* Domain::take_table() {
+    if (spare_ == nullptr) return new Table;
+    --spare_count_;
+    Table* const taken = spare_;
+    spare_ = reinterpret_cast<Table*>(std::exchange(taken->entries.front(), 0));
+    return taken;
+}
+
+void Domain::clear(std::uint64_t& entry) noexcept {
+    const std::uint64_t old = std::exchange(entry, 0);
+    if ((old & kTable) == 0) return;
+    Table* const table = Table::next(old);
+    for (std::uint64_t& each : table->entries) clear(each);
+    if (spare_count_ == kMostSpares) {
+        delete table;
+        return;
+    }
+    table->entries.front() = reinterpret_cast<std::uint64_t>(std::exchange(spare_, table));
+    ++spare_count_;
+}
+
 Domain::Table& Domain::table_at(std::uint64_t iova, int level) {
     Table* table = root_.get();
     for (int at = root_level_; at > level; --at) {
         std::uint64_t& entry = entry_of(*table, iova, at);
-        if (entry == 0) entry = reinterpret_cast<std::uint64_t>(new Table) | kTable;
+        if (entry == 0) entry = reinterpret_cast<std::uint64_t>(take_table()) | kTable;
         table = Table::next(entry);
     }
     return *table;
@@ -72,31 +111,34 @@ void Domain::map_leaves(std::uint64_t iova, std::uint64_t last, physical::Addres
             table_level = level;
             table_last = iova | ((size_of(level) << kIndexBits) - 1);
         }
+        const std::uint64_t length =
+            std::min(length_of_leaves(bits, iova, last, memory, largest), table_last - iova + 1);
+        const std::uint64_t step = size_of(level);
         std::uint64_t* const entries = &entry_of(*table, iova, level);
-        const std::uint64_t what = flags | std::uint64_t{bits} << kLeafBitsShift;
-        for (std::uint64_t i = 0; i < std::uint64_t{1} << (bits - shift_of(level)); ++i) {
-            Table::clear(entries[i]);  // a table may be left, but nothing in it
-            entries[i] = (memory + i * size_of(level)) | what;
-        }
-        const std::uint64_t end = iova + ((std::uint64_t{1} << bits) - 1);
-        if (end == last) return;
-        memory += end + 1 - iova;
-        iova = end + 1;
+        const std::size_t count = length / step;
+        for (std::size_t i = 0; level > 0 && i < count; ++i)
+            clear(entries[i]);  // a table may be left, but nothing in it
+        std::uint64_t what = memory | flags | std::uint64_t{bits} << kLeafBitsShift;
+        for (std::size_t i = 0; i < count; ++i, what += step) entries[i] = what;
+        if (iova + (length - 1) == last) return;
+        memory += length;
+        iova += length;
     }
 }
 
 void Domain::unmap(std::uint64_t iova, std::uint64_t length) noexcept {
-    const sys::Lock lock(mutex_);
+    const sys::OwnedLock lock(mutex_);
+    recent_ = {};
     unmap_level(*root_, root_level_, iova, iova + length - 1);
 }
 
-void Domain::unmap_level(Table& table, int level, std::uint64_t iova, std::uint64_t last) const noexcept {
+void Domain::unmap_level(Table& table, int level, std::uint64_t iova, std::uint64_t last) noexcept {
     while (true) {
         const std::uint64_t end = std::min(last, last_of_entry(iova, level));
         std::uint64_t& entry = entry_of(table, iova, level);
         const bool whole = end - iova == size_of(level) - 1;
         if (whole || (entry & kLeaf) != 0) {
-            Table::clear(entry);
+            clear(entry);
         } else if ((entry & kTable) != 0) {
             unmap_level(*Table::next(entry), level - 1, iova, end);
         }
@@ -116,13 +158,18 @@ std::uint64_t* Domain::leaf_of(std::uint64_t iova, int& level) const {
 }
 
 Domain::Run Domain::look_up(std::uint64_t iova, unsigned permission) const {
-    int level = 0;
-    const std::uint64_t* const entry = leaf_of(iova, level);
-    if (entry == nullptr) return {.memory = 0, .length = std::uint64_t{0} - iova, .reachable = false};
-    const std::uint64_t offset = iova & (size_of(level) - 1);
-    return {.memory = (*entry & ~kFlags) + offset,
-            .length = size_of(level) - offset,
-            .reachable = (*entry & permission) != 0};
+    Recent& recent = recent_[(iova >> geometry_.granule_bits) % recent_.size()];
+    if (iova < recent.first || iova > recent.last) {
+        int level = 0;
+        const std::uint64_t* const entry = leaf_of(iova, level);
+        if (entry == nullptr) return {.memory = 0, .length = std::uint64_t{0} - iova, .reachable = false};
+        const std::uint64_t last = last_of_entry(iova, level);
+        if ((*entry & kLeaf) == 0) return {.memory = 0, .length = last - iova + 1, .reachable = false};
+        recent = {.first = iova & ~(size_of(level) - 1), .last = last, .entry = *entry};
+    }
+    return {.memory = (recent.entry & ~kFlags) + (iova - recent.first),
+            .length = recent.last - iova + 1,
+            .reachable = (recent.entry & permission) != 0};
 }
 
 // Neighbouring leaves of one mapping are one run, so that they are moved in one go.
@@ -140,7 +187,11 @@ Domain::Run Domain::run(std::uint64_t iova, std::uint64_t most, unsigned permiss
 }
 
 void Domain::read(std::uint64_t iova, std::span<std::byte> to, const OnBlocked& blocked) const {
-    const sys::Lock lock(mutex_);
+    const sys::OwnedLock lock(mutex_);
+    const Run first = look_up(iova, kReadBit);
+    if (first.reachable && to.size() <= first.length &&
+        physical::read(to.data(), first.memory, to.size()) == 0)
+        return;
     while (!to.empty()) {
         const Run here = run(iova, to.size(), kReadBit);
         if (!here.reachable || physical::read(to.data(), here.memory, here.length) < 0) {
@@ -153,7 +204,11 @@ void Domain::read(std::uint64_t iova, std::span<std::byte> to, const OnBlocked& 
 }
 
 void Domain::write(std::uint64_t iova, std::span<const std::byte> from, const OnBlocked& blocked) {
-    const sys::Lock lock(mutex_);
+    const sys::OwnedLock lock(mutex_);
+    const Run first = look_up(iova, kWriteBit);
+    if (first.reachable && from.size() <= first.length && !tracks_dirty_ &&
+        physical::write(first.memory, from.data(), from.size()) == 0)
+        return;
     while (!from.empty()) {
         const Run here = run(iova, from.size(), kWriteBit);
         if (here.reachable && tracks_dirty_) mark_dirty(iova, here.length);
@@ -165,7 +220,7 @@ void Domain::write(std::uint64_t iova, std::span<const std::byte> from, const On
 }
 
 std::optional<physical::Address> Domain::translate(std::uint64_t iova) const {
-    const sys::Lock lock(mutex_);
+    const sys::OwnedLock lock(mutex_);
     int level = 0;
     const std::uint64_t* const entry = leaf_of(iova, level);
     if (entry == nullptr || (*entry & kLeaf) == 0) return {};

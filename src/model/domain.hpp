@@ -8,6 +8,7 @@
 // any more once unmap() has returned.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -18,7 +19,8 @@
 
 #include "model/physical.hpp"
 #include "model/user.hpp"
-#include "sys/mutex.hpp"
+#include "sys/membarrier.hpp"
+#include "sys/owned_mutex.hpp"
 
 namespace iommufd::inline v0_1::model {
 
@@ -91,6 +93,12 @@ private:
         bool reachable;
     };
 
+    // Leaves that were looked up lately, as an IOTLB has them: flushed by each unmap.
+    struct Recent {
+        std::uint64_t first = 1, last = 0;
+        std::uint64_t entry = 0;
+    };
+
     unsigned shift_of(int level) const noexcept;
     std::uint64_t size_of(int level) const noexcept;
     std::uint64_t last_of_entry(std::uint64_t iova, int level) const noexcept;
@@ -98,10 +106,16 @@ private:
 
     unsigned best_leaf(std::uint64_t iova, std::uint64_t last, physical::Address memory,
                        std::uint64_t largest) const noexcept;
+    std::uint64_t length_of_leaves(unsigned bits, std::uint64_t iova, std::uint64_t last,
+                                   physical::Address memory, std::uint64_t largest) const noexcept;
     Table& table_at(std::uint64_t iova, int level) IOMMUFD_REQUIRES(mutex_);
     void map_leaves(std::uint64_t iova, std::uint64_t last, physical::Address memory, std::uint64_t flags,
                     std::uint64_t largest) IOMMUFD_REQUIRES(mutex_);
-    void unmap_level(Table& table, int level, std::uint64_t iova, std::uint64_t last) const noexcept;
+    void unmap_level(Table& table, int level, std::uint64_t iova, std::uint64_t last) noexcept
+        IOMMUFD_REQUIRES(mutex_);
+    // Tables that are empty are kept, a few, for the next ones.
+    Table* take_table() IOMMUFD_REQUIRES(mutex_);
+    void clear(std::uint64_t& entry) noexcept IOMMUFD_REQUIRES(mutex_);
     void dirty_level(Table& table, int level, std::uint64_t iova, std::uint64_t last, bool clear,
                      const OnDirty& found) const;
     void mark_dirty(std::uint64_t iova, std::uint64_t length) IOMMUFD_REQUIRES(mutex_);
@@ -113,8 +127,11 @@ private:
     const Geometry geometry_;
     const bool tracks_dirty_;
     const int root_level_;
-    mutable sys::Mutex mutex_;
+    mutable sys::OwnedMutex mutex_{sys::register_membarrier()};
     std::unique_ptr<Table> root_ IOMMUFD_GUARDED_BY(mutex_);
+    mutable std::array<Recent, 16> recent_ IOMMUFD_GUARDED_BY(mutex_);
+    Table* spare_ IOMMUFD_GUARDED_BY(mutex_) = nullptr;  // the first one's first entry is the next
+    std::size_t spare_count_ IOMMUFD_GUARDED_BY(mutex_) = 0;
     bool tracking_ IOMMUFD_GUARDED_BY(mutex_) = false;
 };
 

@@ -9,17 +9,17 @@
 namespace iommufd::inline v0_1::model {
 
 bool Domain::tracking() const {
-    const sys::Lock lock(mutex_);
+    const sys::OwnedLock lock(mutex_);
     return tracking_;
 }
 
 void Domain::set_tracking(bool on) {
-    const sys::Lock lock(mutex_);
+    const sys::OwnedLock lock(mutex_);
     tracking_ = on;
 }
 
 void Domain::set_dirty(std::uint64_t iova) {
-    const sys::Lock lock(mutex_);
+    const sys::OwnedLock lock(mutex_);
     mark_dirty(iova, 1);
 }
 
@@ -37,7 +37,7 @@ void Domain::mark_dirty(std::uint64_t iova, std::uint64_t length) {
 }
 
 void Domain::read_dirty(std::uint64_t iova, std::uint64_t length, bool clear, const OnDirty& found) {
-    const sys::Lock lock(mutex_);
+    const sys::OwnedLock lock(mutex_);
     if (iova <= geometry_.last) dirty_level(*root_, root_level_, iova, iova + length - 1, clear, found);
 }
 

@@ -32,15 +32,11 @@ struct alignas(user::kPage) Domain::Table {
     Table(const Table&) = delete;
     Table& operator=(const Table&) = delete;
     ~Table() {
-        for (std::uint64_t& entry : entries) clear(entry);
+        for (const std::uint64_t entry : entries)
+            if ((entry & kTable) != 0) delete next(entry);
     }
 
     static Table* next(std::uint64_t entry) { return reinterpret_cast<Table*>(entry & ~kFlags); }
-
-    static void clear(std::uint64_t& entry) noexcept {
-        if ((entry & kTable) != 0) delete next(entry);
-        entry = 0;
-    }
 };
 
 inline unsigned Domain::shift_of(int level) const noexcept {

@@ -11,6 +11,7 @@
 #include "model/inside.hpp"
 #include "model/model_kernel.hpp"
 #include "model/nvme.hpp"
+#include "model/safe_copy.hpp"
 #include "model/sysfs.hpp"
 #include "model/tree.hpp"
 #include "model/vdpa_device.hpp"
@@ -133,7 +134,9 @@ void Machine::State::add_vdpa(const DeviceDescription& description) {
     present.push_back({.kind = description.kind, .name = description.name, .node = sysfs::node_of(node)});
 }
 
-Machine::Machine(const Description& description) : state_(std::make_unique<State>(description)) {}
+Machine::Machine(const Description& description) : state_(std::make_unique<State>(description)) {
+    expect_faults();
+}
 
 Machine::~Machine() = default;
 

@@ -2,15 +2,12 @@
 #include "model/physical.hpp"
 
 #include <sys/mman.h>
-#include <sys/uio.h>
-#include <unistd.h>
 
 #include <array>
 #include <atomic>
 #include <cerrno>
 #include <new>
 
-#include "model/move_all.hpp"
 #include "model/user.hpp"
 
 namespace iommufd::inline v0_1::model {
@@ -24,18 +21,6 @@ std::array<std::atomic<AddressSpace*>, kMostSpaces> spaces;
 AddressSpace* space_of(std::uint64_t address) noexcept {
     const std::uint64_t number = address >> physical::kTagShift;
     return number < kMostSpaces ? spaces[number].load() : nullptr;
-}
-
-using Transfer = ssize_t (*)(pid_t, const iovec*, unsigned long, const iovec*, unsigned long, unsigned long);
-
-// The kernel checks the addresses of both sides. It moves less than asked where a page is missing, and
-// at most 2 GiB in one call.
-int move(Transfer transfer, void* here, std::uint64_t there, std::size_t length) noexcept {
-    return move_all(length, [&](std::size_t done, std::size_t rest) {
-        const iovec local{static_cast<std::byte*>(here) + done, rest};
-        const iovec remote{reinterpret_cast<void*>(there + done), rest};
-        return transfer(::getpid(), &local, 1, &remote, 1, 0);
-    });
 }
 
 }  // namespace
@@ -54,14 +39,12 @@ AddressSpace::~AddressSpace() { spaces[tag_ >> physical::kTagShift] = nullptr; }
 
 namespace physical {
 
-int read(void* to, Address from, std::size_t length) noexcept {
-    if (tag_of(from) == 0) return move(::process_vm_readv, to, from, length);
+int read_elsewhere(void* to, Address from, std::size_t length) noexcept {
     AddressSpace* const space = space_of(from);
     return space == nullptr ? -EFAULT : space->read(to, without_tag(from), length);
 }
 
-int write(Address to, const void* from, std::size_t length) noexcept {
-    if (tag_of(to) == 0) return move(::process_vm_writev, const_cast<void*>(from), to, length);
+int write_elsewhere(Address to, const void* from, std::size_t length) noexcept {
     AddressSpace* const space = space_of(to);
     return space == nullptr ? -EFAULT : space->write(without_tag(to), from, length);
 }

@@ -12,6 +12,7 @@
 
 #include "model/accountant.hpp"
 #include "model/caller.hpp"
+#include "model/safe_copy.hpp"
 
 namespace iommufd::inline v0_1::model {
 
@@ -46,13 +47,23 @@ namespace physical {
 
 using Address = std::uint64_t;
 
-int read(void* to, Address from, std::size_t length) noexcept;
-int write(Address to, const void* from, std::size_t length) noexcept;
+// Of another process.
+int read_elsewhere(void* to, Address from, std::size_t length) noexcept;
+int write_elsewhere(Address to, const void* from, std::size_t length) noexcept;
 int populate(Address from, std::uint64_t length, bool write) noexcept;
 
 inline constexpr unsigned kTagShift = 48;
 inline std::uint64_t tag_of(Address address) noexcept { return address >> kTagShift << kTagShift; }
 inline std::uint64_t without_tag(Address address) noexcept { return address & ((1ULL << kTagShift) - 1); }
+
+inline int read(void* to, Address from, std::size_t length) noexcept {
+    return tag_of(from) == 0 ? safe_copy(to, reinterpret_cast<const void*>(from), length)
+                             : read_elsewhere(to, from, length);
+}
+inline int write(Address to, const void* from, std::size_t length) noexcept {
+    return tag_of(to) == 0 ? safe_copy(reinterpret_cast<void*>(to), from, length)
+                           : write_elsewhere(to, from, length);
+}
 
 inline constexpr Address kNowhere = ~Address{0};
 

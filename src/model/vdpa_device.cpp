@@ -113,7 +113,7 @@ int VdpaDevice::ioctl(unsigned long request, user::Address argument) {
         case kSetOwner:
             return set_owner();
         default:
-            return owned_ ? queue_ioctl(request, argument) : -EPERM;
+            return is_callers() ? queue_ioctl(request, argument) : -EPERM;
     }
 }
 
@@ -122,6 +122,12 @@ int VdpaDevice::set_owner() {
     if (const int rc = caller().memory(memory_); rc < 0) return rc;
     owned_ = true;
     return 0;
+}
+
+// Of the process that called VHOST_SET_OWNER, however it is shared.
+bool VdpaDevice::is_callers() const {
+    std::shared_ptr<AddressSpace> memory;
+    return owned_ && caller().memory(memory) == 0 && memory == memory_;
 }
 
 int VdpaDevice::set_features(user::Address argument) {

@@ -51,6 +51,7 @@ private:
     };
 
     // vdpa_device.cpp: the device
+    bool is_callers() const IOMMUFD_REQUIRES(mutex_);
     int set_owner() IOMMUFD_REQUIRES(mutex_);
     int set_features(user::Address argument) IOMMUFD_REQUIRES(mutex_);
     std::uint64_t offered_backend_features() const;

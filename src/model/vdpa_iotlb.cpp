@@ -31,7 +31,7 @@ ssize_t VdpaDevice::write(user::Address address, std::size_t length) {
 }
 
 int VdpaDevice::handle(std::uint32_t asid, const IotlbMsg& message) {
-    if (!owned_) return -EPERM;
+    if (!is_callers()) return -EPERM;
     if (asid != 0) return -EINVAL;
     const bool makes_address_space = message.type == kIotlbUpdate || message.type == kIotlbBatchBegin;
     if (!has_address_space_ && !makes_address_space) return -EINVAL;

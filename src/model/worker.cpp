@@ -21,11 +21,13 @@ int watch_for(int epoll, int fd, Worker::Watch watch) {
     return ::epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event);
 }
 
-// Signals are for the program's own threads.
+// Signals are for the program's own threads, but for those of its DMA.
 std::thread start_without_signals(std::function<void()> run) {
     sigset_t all;
     sigset_t before;
     ::sigfillset(&all);
+    ::sigdelset(&all, SIGSEGV);
+    ::sigdelset(&all, SIGBUS);
     ::pthread_sigmask(SIG_SETMASK, &all, &before);
     struct Restore {
         const sigset_t& mask;

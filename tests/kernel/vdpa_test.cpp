@@ -158,7 +158,7 @@ TEST_F(Vdpa, ReadsAndWritesADiskThroughAMemfd) {
     sink().map(piece_of(memory, kBase)).value();
     auto disk = start_disk(*device_, memory).value();
     const auto identity = disk.identify().value();
-    EXPECT_EQ(identity.serial, "vdpa_blk_sim");
+    EXPECT_THAT(identity.serial, testing::AnyOf("vdpa_blk_sim", "vdpa_blk_model"));
     EXPECT_EQ(identity.capacity, 128_MiB);
     EXPECT_EQ(identity.block_size, 512U);
     EXPECT_FALSE(identity.read_only);

@@ -20,6 +20,8 @@
 //   open until the machine goes. A plain dup is known from its first use through the kernel on.
 // - Pages can't be pinned. Memory is checked and populated when Linux would pin it; if the program unmaps
 //   it while it is mapped for DMA, DMA to it is blocked from then on. A file keeps its memory until unmap.
+//   So that this costs no kernel call, a machine sets handlers of SIGSEGV and SIGBUS, once (on x86-64). They hand
+//   on all faults that aren't its own; a program that sets its own must do so before its first machine.
 // - A file that is sealed against writing is mapped, but the device's writes to it are blocked.
 // - A device is as fast as the call that starts it: edu and NVMe have done their DMA when the write returns.
 // - A hardware queue's memory counts as contiguous where its addresses are; in Linux that is luck.

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-#include "dma/slot_mutex.hpp"
+#include "sys/owned_mutex.hpp"
 
 #include <chrono>
 #include <thread>
 
 #include "sys/membarrier.hpp"
 
-namespace iommufd::inline v0_1::dma {
+namespace iommufd::inline v0_1::sys {
 namespace {
 
 template <class Condition>
@@ -17,21 +17,21 @@ void spin_until(Condition&& condition) noexcept {
 
 }  // namespace
 
-void SlotMutex::spin() noexcept {
+void OwnedMutex::spin() noexcept {
     spin_until([&] { return !held_.exchange(true, std::memory_order_acquire); });
 }
 
 // The caller has held_; afterwards nobody else is inside.
-const void* SlotMutex::dispossess() noexcept {
+const void* OwnedMutex::dispossess() noexcept {
     const void* const owner = owner_.load(std::memory_order_relaxed);
     if (owner == nullptr || owner == __builtin_thread_pointer()) return owner;
     owner_.store(nullptr, std::memory_order_relaxed);
-    sys::membarrier();
+    membarrier();
     spin_until([&] { return !busy_.load(std::memory_order_acquire); });
     return owner;
 }
 
-void SlotMutex::lock_as_any(const void* self) noexcept {
+void OwnedMutex::lock_as_any(const void* self) noexcept {
     spin();
     if (!may_have_owner_ || is_shared_) return;
     const void* const owner = dispossess();
@@ -39,14 +39,14 @@ void SlotMutex::lock_as_any(const void* self) noexcept {
     is_shared_ = owner != nullptr && owner != self;
 }
 
-const void* SlotMutex::claim() noexcept {
+const void* OwnedMutex::claim() noexcept {
     spin();
     return dispossess();
 }
 
-void SlotMutex::release(const void* owner) noexcept {
+void OwnedMutex::release(const void* owner) noexcept {
     owner_.store(owner, std::memory_order_release);
     held_.store(false, std::memory_order_release);
 }
 
-}  // namespace iommufd::inline v0_1::dma
+}  // namespace iommufd::inline v0_1::sys

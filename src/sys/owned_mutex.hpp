@@ -15,14 +15,14 @@
 
 #include "sys/mutex.hpp"
 
-namespace iommufd::inline v0_1::dma {
+namespace iommufd::inline v0_1::sys {
 
-class IOMMUFD_THREAD_ANNOTATION(capability("mutex")) SlotMutex {
+class IOMMUFD_THREAD_ANNOTATION(capability("mutex")) OwnedMutex {
 public:
     enum class Hold : std::uint8_t { as_owner, as_any };
 
     // `has_membarrier`: without it (sys/membarrier.hpp) it has no owner.
-    explicit SlotMutex(bool has_membarrier) noexcept : may_have_owner_(has_membarrier) {}
+    explicit OwnedMutex(bool has_membarrier) noexcept : may_have_owner_(has_membarrier) {}
 
     Hold lock() noexcept IOMMUFD_THREAD_ANNOTATION(acquire_capability()) {
         const void* const self = __builtin_thread_pointer();
@@ -55,30 +55,30 @@ private:
     std::atomic<bool> held_ = false;            // by anybody else
 };
 
-class IOMMUFD_THREAD_ANNOTATION(scoped_lockable) SlotLock {
+class IOMMUFD_THREAD_ANNOTATION(scoped_lockable) OwnedLock {
 public:
-    explicit SlotLock(SlotMutex& mutex) noexcept IOMMUFD_THREAD_ANNOTATION(acquire_capability(mutex))
+    explicit OwnedLock(OwnedMutex& mutex) noexcept IOMMUFD_THREAD_ANNOTATION(acquire_capability(mutex))
         : mutex_(mutex), hold_(mutex.lock()) {}
-    ~SlotLock() IOMMUFD_THREAD_ANNOTATION(release_capability()) { mutex_.unlock(hold_); }
-    SlotLock(const SlotLock&) = delete;
-    SlotLock& operator=(const SlotLock&) = delete;
+    ~OwnedLock() IOMMUFD_THREAD_ANNOTATION(release_capability()) { mutex_.unlock(hold_); }
+    OwnedLock(const OwnedLock&) = delete;
+    OwnedLock& operator=(const OwnedLock&) = delete;
 
 private:
-    SlotMutex& mutex_;
-    const SlotMutex::Hold hold_;
+    OwnedMutex& mutex_;
+    const OwnedMutex::Hold hold_;
 };
 
-class IOMMUFD_THREAD_ANNOTATION(scoped_lockable) SlotClaim {
+class IOMMUFD_THREAD_ANNOTATION(scoped_lockable) OwnedClaim {
 public:
-    explicit SlotClaim(SlotMutex& mutex) noexcept IOMMUFD_THREAD_ANNOTATION(acquire_capability(mutex))
+    explicit OwnedClaim(OwnedMutex& mutex) noexcept IOMMUFD_THREAD_ANNOTATION(acquire_capability(mutex))
         : mutex_(mutex), owner_(mutex.claim()) {}
-    ~SlotClaim() IOMMUFD_THREAD_ANNOTATION(release_capability()) { mutex_.release(owner_); }
-    SlotClaim(const SlotClaim&) = delete;
-    SlotClaim& operator=(const SlotClaim&) = delete;
+    ~OwnedClaim() IOMMUFD_THREAD_ANNOTATION(release_capability()) { mutex_.release(owner_); }
+    OwnedClaim(const OwnedClaim&) = delete;
+    OwnedClaim& operator=(const OwnedClaim&) = delete;
 
 private:
-    SlotMutex& mutex_;
+    OwnedMutex& mutex_;
     const void* const owner_;
 };
 
-}  // namespace iommufd::inline v0_1::dma
+}  // namespace iommufd::inline v0_1::sys

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-#include "dma/slot_mutex.hpp"
+#include "sys/owned_mutex.hpp"
 
 #include <gtest/gtest.h>
 
@@ -9,20 +9,20 @@
 
 #include "sys/membarrier.hpp"
 
-namespace iommufd::dma {
+namespace iommufd::sys {
 namespace {
 
 constexpr int kRounds = 20000;
 constexpr int kClaims = 500;
 
 struct Guarded {
-    SlotMutex mutex{sys::register_membarrier()};
+    OwnedMutex mutex{register_membarrier()};
     std::uint64_t count IOMMUFD_GUARDED_BY(mutex) = 0;
 };
 
 void use(Guarded& guarded, int rounds) {
     for (int i = 0; i < rounds; ++i) {
-        const SlotLock lock(guarded.mutex);
+        const OwnedLock lock(guarded.mutex);
         ++guarded.count;
     }
 }
@@ -31,7 +31,7 @@ void use(Guarded& guarded, int rounds) {
 std::uint64_t claim(Guarded& guarded, const std::atomic<bool>& done) {
     std::uint64_t claims = 0;
     while (!done || claims < kClaims) {
-        const SlotClaim held(guarded.mutex);
+        const OwnedClaim held(guarded.mutex);
         ++guarded.count;
         ++claims;
     }
@@ -39,42 +39,42 @@ std::uint64_t claim(Guarded& guarded, const std::atomic<bool>& done) {
 }
 
 std::uint64_t count_of(Guarded& guarded) {
-    const SlotClaim held(guarded.mutex);
+    const OwnedClaim held(guarded.mutex);
     return guarded.count;
 }
 
-TEST(SlotMutexTest, ItsOwnerTakesItAgainWithoutAnExchange) {
-    if (!sys::register_membarrier()) GTEST_SKIP() << "no membarrier here";
+TEST(OwnedMutexTest, ItsOwnerTakesItAgainWithoutAnExchange) {
+    if (!register_membarrier()) GTEST_SKIP() << "no membarrier here";
     Guarded guarded;
-    EXPECT_EQ(guarded.mutex.lock(), SlotMutex::Hold::as_any);
-    guarded.mutex.unlock(SlotMutex::Hold::as_any);
+    EXPECT_EQ(guarded.mutex.lock(), OwnedMutex::Hold::as_any);
+    guarded.mutex.unlock(OwnedMutex::Hold::as_any);
     for (int i = 0; i < 3; ++i) {
-        EXPECT_EQ(guarded.mutex.lock(), SlotMutex::Hold::as_owner);
-        guarded.mutex.unlock(SlotMutex::Hold::as_owner);
+        EXPECT_EQ(guarded.mutex.lock(), OwnedMutex::Hold::as_owner);
+        guarded.mutex.unlock(OwnedMutex::Hold::as_owner);
         {
-            const SlotClaim held(guarded.mutex);
+            const OwnedClaim held(guarded.mutex);
         }
     }
 }
 
-TEST(SlotMutexTest, OnceAnotherThreadHasLockedItItHasNoOwner) {
+TEST(OwnedMutexTest, OnceAnotherThreadHasLockedItItHasNoOwner) {
     Guarded guarded;
     use(guarded, 2);
     std::thread([&] { use(guarded, 2); }).join();
-    EXPECT_EQ(guarded.mutex.lock(), SlotMutex::Hold::as_any);
-    guarded.mutex.unlock(SlotMutex::Hold::as_any);
+    EXPECT_EQ(guarded.mutex.lock(), OwnedMutex::Hold::as_any);
+    guarded.mutex.unlock(OwnedMutex::Hold::as_any);
     EXPECT_EQ(count_of(guarded), 4U);
 }
 
-TEST(SlotMutexTest, WhereThereIsNoMembarrierItNeverHasAnOwner) {
-    SlotMutex mutex(false);
+TEST(OwnedMutexTest, WhereThereIsNoMembarrierItNeverHasAnOwner) {
+    OwnedMutex mutex(false);
     for (int i = 0; i < 3; ++i) {
-        EXPECT_EQ(mutex.lock(), SlotMutex::Hold::as_any);
-        mutex.unlock(SlotMutex::Hold::as_any);
+        EXPECT_EQ(mutex.lock(), OwnedMutex::Hold::as_any);
+        mutex.unlock(OwnedMutex::Hold::as_any);
     }
 }
 
-TEST(SlotMutexTest, NoChangeOfItsOwnerIsLostBesideClaims) {
+TEST(OwnedMutexTest, NoChangeOfItsOwnerIsLostBesideClaims) {
     Guarded guarded;
     std::atomic<bool> done = false;
     std::uint64_t claims = 0;
@@ -85,7 +85,7 @@ TEST(SlotMutexTest, NoChangeOfItsOwnerIsLostBesideClaims) {
     EXPECT_EQ(count_of(guarded), 10U * kRounds + claims);
 }
 
-TEST(SlotMutexTest, NoChangeIsLostWhereOthersLockWhatHasAnOwner) {
+TEST(OwnedMutexTest, NoChangeIsLostWhereOthersLockWhatHasAnOwner) {
     for (int turn = 0; turn < 20; ++turn) {
         Guarded guarded;
         std::atomic<bool> done = false;
@@ -101,4 +101,4 @@ TEST(SlotMutexTest, NoChangeIsLostWhereOthersLockWhatHasAnOwner) {
 }
 
 }  // namespace
-}  // namespace iommufd::dma
+}  // namespace iommufd::sys

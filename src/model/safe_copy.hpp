@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//
+// memcpy() where memory may not be there. 0, or -EFAULT; part of it may have been copied then.
+//
+// Threads: any.
+#pragma once
+
+#include <cerrno>
+#include <cstddef>
+
+namespace iommufd::inline v0_1::model {
+
+// What a program passes: the kernel looks first (process_vm_readv(2)).
+int checked_copy(void* to, const void* from, std::size_t length) noexcept;
+
+// A device's DMA, at the speed of memory: a program may unmap what it has mapped for DMA, which a device survives. Handlers of SIGSEGV and
+// SIGBUS know the one instruction that may fault, and hand every other fault on to who had them before; where a program sets its own
+// later, or blocks these signals, such a fault is its end. Only on x86-64: elsewhere it is checked_copy().
+#if defined(__x86_64__)
+extern "C" std::size_t iommufd_model_copy(void* to, const void* from,
+                                          std::size_t length) noexcept;  // what is left
+inline int safe_copy(void* to, const void* from, std::size_t length) noexcept {
+    return iommufd_model_copy(to, from, length) == 0 ? 0 : -EFAULT;
+}
+#else
+inline int safe_copy(void* to, const void* from, std::size_t length) noexcept {
+    return checked_copy(to, from, length);
+}
+#endif
+// Sets the handlers, once, before the first safe_copy().
+void expect_faults() noexcept;
+
+}  // namespace iommufd::inline v0_1::model
