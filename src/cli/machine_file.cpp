@@ -194,7 +194,11 @@ private:
                                                                       }}};
         if (!model::read_kind(kind, made.kind) && value.is_object())
             fail(where, "has no 'kind': edu, nvme or vdpa-blk");
-        if (made.kind == DeviceKind::edu) members.push_back({"dma-bits", bits});
+        if (made.kind == DeviceKind::edu) {
+            members.push_back({"dma-bits", bits});
+            members.push_back({"page-requests",
+                               [&](const Json& on) { flag(at("page-requests"), on, made.page_requests); }});
+        }
         if (made.kind != DeviceKind::edu)
             members.push_back({"size", [&](const Json& bytes) { size(at("size"), bytes, made.disk_size); }});
         if (made.kind == DeviceKind::vdpa_blk)

@@ -110,7 +110,7 @@ TEST(MachineFile, WhatIsWrongIsSaidInOneLineWithItsPlace) {
         {R"({"devices": [{}]})", "devices[0] has no 'kind': edu, nvme or vdpa-blk"},
         {R"({"devices": [{"kind": "toaster"}]})", "devices[0] has no 'kind': edu, nvme or vdpa-blk"},
         {R"({"devices": [{"kind": "edu", "size": "1M"}]})",
-         "devices[0] has no 'size': its members are kind, name, dma-bits, group"},
+         "devices[0] has no 'size': its members are kind, name, dma-bits, page-requests, group"},
         {R"({"devices": [{"kind": "edu", "dma-bits": "32"}]})", "devices[0].dma-bits is no number of bits"},
         {R"({"devices": [{"kind": "edu", "dma-bits": 5}]})", "edu has 12 to 64 DMA bits"},
         {R"({"devices": [{"kind": "edu", "name": "here"}]})", "'here' names no PCI device"},

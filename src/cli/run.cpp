@@ -13,6 +13,7 @@
 #include <map>
 
 #include "cli/fail.hpp"
+#include "cli/fault_watch.hpp"
 #include "cli/fd_servers.hpp"
 #include "cli/workplace.hpp"
 #include "iommufd/vfio/device.hpp"
@@ -114,14 +115,27 @@ monitor::Version version() {
 int serve(asio::io_context& loop, asio::signal_set& signals, const Arguments& arguments,
           object::Registry& registry) {
     Interrupts* watching = nullptr;
-    monitor::Monitor monitor(registry,
-                             {.version = version(),
-                              .quit = [&] { loop.stop(); },
-                              .device_added = [&](const std::string& id) { watching->watch(id); },
-                              .device_leaves = [&](const std::string& id) { watching->leave(id); }});
+    FaultWatch* watching_faults = nullptr;
+    const auto watch = [&](const std::string& id) {
+        watching->watch(id);
+        watching_faults->watch(id);
+    };
+    const auto leave = [&](const std::string& id) {
+        watching->leave(id);
+        watching_faults->leave(id);
+    };
+    monitor::Monitor monitor(
+        registry,
+        {.version = version(),
+         .quit = [&] { loop.stop(); },
+         .device_added = watch,
+         .device_leaves = leave,
+         .unheard = [](const std::string& line) { fmt::print(stderr, "iommufd: fault: {}\n", line); }});
     Interrupts interrupts(loop, monitor);
     watching = &interrupts;
-    for (const object::ObjectInfo& info : registry.list()) interrupts.watch(info.definition.id);
+    FaultWatch faults(loop, monitor);
+    watching_faults = &faults;
+    for (const object::ObjectInfo& info : registry.list()) watch(info.definition.id);
 
     std::vector<std::unique_ptr<monitor::Server>> servers;
     for (const monitor::SocketAddress& address : arguments.control_sockets) {

@@ -7,6 +7,7 @@
 #include "dma/dirty_marks.hpp"
 #include "error/compose.hpp"
 #include "error/guarded.hpp"
+#include "iommufd/core/fault_queue.hpp"
 #include "iommufd/core/hw_info.hpp"
 
 namespace iommufd::inline v0_1::dma {
@@ -32,6 +33,19 @@ Result<HwptId> no_pasids(const IommuDevice& device, std::string_view verb, std::
     });
 }
 
+constexpr std::string_view kWithoutFaults = "attach it without a fault queue (dma-space: faults=off)";
+constexpr std::string_view kLeftToTheKernel =
+    "its IOMMU's driver makes a page table only as it attaches, without one";
+
+Error because_of_faults(const Error& error, std::string_view cause) {
+    return error.because(std::string(cause), std::string(kWithoutFaults));
+}
+
+Result<void> no_faults(int code, std::string_view cause) {
+    return Error::refused(code, "cannot attach with a fault queue", std::string(cause),
+                          std::string(kWithoutFaults));
+}
+
 // Of an entry of its page tables; 0: any power of two (AMD's), or not known.
 std::uint64_t largest_page_of(core::HwInfoType type) {
     return type == core::HwInfoType::intel_vtd ? 1_GiB : 0;
@@ -47,20 +61,23 @@ Result<void> IommuDevice::detach_pasid(std::uint32_t pasid) {
     return no_pasids(*this, "detach", pasid).transform([](HwptId) {});
 }
 
-Result<PageTables::Table> PageTables::make(const IommuDevice& device) const {
+Result<PageTables::Table> PageTables::make(const IommuDevice& device, const core::FaultQueue* faults) const {
     const core::Context context(device.context());
     auto info = core::hw_info(context, device.id());
     if (!info) return info.error();
     const auto alloc = [&](bool dirty_tracking, bool pasid) {
-        return core::Hwpt::alloc(
-                   context, device.id(), ioas_,
-                   {.nest_parent = device.nests(), .dirty_tracking = dirty_tracking, .pasid = pasid})
+        return core::Hwpt::alloc(context, device.id(), ioas_,
+                                 {.nest_parent = device.nests(),
+                                  .dirty_tracking = dirty_tracking,
+                                  .pasid = pasid,
+                                  .fault_queue = faults})
             .transform([&](core::Hwpt&& hwpt) {
                 return Table{.hwpt = std::make_shared<core::Hwpt>(std::move(hwpt)),
                              .dirty_tracking = dirty_tracking,
                              .largest_page = huge_pages_ ? largest_page_of(info->type) : DirtyMarks::kPage,
                              .pasid = pasid,
                              .nest_parent = device.nests(),
+                             .faults = faults ? faults->node() : nullptr,
                              .devices = {}};
             });
     };
@@ -77,10 +94,13 @@ Result<PageTables::Table> PageTables::make(const IommuDevice& device) const {
                                 "do without, and shadow the guest's tables in this space");
 }
 
-Result<void> PageTables::attach(IommuDevice& device) {
+Result<void> PageTables::attach(IommuDevice& device, const core::FaultQueue* faults) {
+    if (faults && device.nests()) return no_faults(EOPNOTSUPP, "a guest's own tables take its page requests");
+    const auto queue = faults ? faults->node() : nullptr;
     std::string refusals;
     for (Table& table : tables_) {
         if ((device.is_pasid() && !table.pasid) || (device.nests() && !table.nest_parent)) continue;
+        if (table.faults != queue) continue;
         table.devices.reserve(table.devices.size() + 1);
         auto attached = device.attach_to(*table.hwpt);
         if (attached) {
@@ -92,8 +112,11 @@ Result<void> PageTables::attach(IommuDevice& device) {
     }
 
     const auto let_the_kernel_make_one = [&] { return device.attach(ioas_.id()).transform([](HwptId) {}); };
+    if (left_to_the_kernel_ && faults) return no_faults(EOPNOTSUPP, kLeftToTheKernel);
     if (left_to_the_kernel_ && !device.nests()) return let_the_kernel_make_one();
-    auto table = make(device);
+    auto table = make(device, faults);
+    if (!table && faults && has_no_table(table.error()))
+        return because_of_faults(table.error(), "its IOMMU's driver makes no page table with one");
     if (!table && (device.nests() || !has_no_table(table.error()))) return table.error();
     if (!table) return let_the_kernel_make_one();
     auto ranges = ioas_.iova_ranges();
@@ -101,6 +124,7 @@ Result<void> PageTables::attach(IommuDevice& device) {
     if (is_unfinished(ranges->ranges)) {
         if (auto freed = std::move(*table->hwpt).destroy(); !freed) return freed;
         left_to_the_kernel_ = true;
+        if (faults) return no_faults(EOPNOTSUPP, kLeftToTheKernel);
         return let_the_kernel_make_one();
     }
 
@@ -110,6 +134,9 @@ Result<void> PageTables::attach(IommuDevice& device) {
     tables_.reserve(tables_.size() + 1);
     table->devices.push_back(&device);
     auto attached = device.attach_to(*table->hwpt);
+    if (!attached && faults && (attached.error().code() == ENODEV || attached.error().code() == EINVAL))
+        return because_of_faults(attached.error(),
+                                 "the device can't ask for pages (PRI), or is a VF that may not");
     if (!attached) return refusals.empty() ? attached.error() : attached.error().within(refusals);
     tables_.push_back(std::move(*table));
     return {};
@@ -149,8 +176,13 @@ Result<void> PageTables::adopt(const core::Context& context, HwptId table, bool 
                        .largest_page = huge_pages_ ? 0 : DirtyMarks::kPage,
                        .pasid = pasid,
                        .nest_parent = false,
+                       .faults = nullptr,
                        .devices = std::move(devices)});
     return {};
+}
+
+bool PageTables::have_faults() const noexcept {
+    return std::ranges::any_of(tables_, [](const Table& table) { return table.faults != nullptr; });
 }
 
 std::vector<PageTables::Use> PageTables::uses() const {

@@ -12,8 +12,8 @@
 namespace iommufd::inline v0_1::dma {
 
 // The kernel's automatic page tables offer no dirty tracking, so a space makes its own, one for each kind of
-// IOMMU among its devices: each existing one is tried (EINVAL: another kind), then one is made with what the
-// IOMMU can do, and for a PASID or a guest's tables the flag that those need. Devices that have no page table of their own (mdevs),
+// IOMMU among its devices, and each queue of page requests: each existing one is tried (EINVAL: another kind), then one is
+// made with what the IOMMU can do, and for a PASID or a guest's tables the flag that those need. Devices that have no page table of their own (mdevs),
 // IOMMUs that don't tell, drivers that can't make a page table before they attach it, and kernels before 6.6
 // attach to the IOAS itself.
 //
@@ -23,7 +23,8 @@ public:
     // `huge_pages`: what the IOAS says of it.
     PageTables(const core::Ioas& ioas, bool huge_pages) : ioas_(ioas), huge_pages_(huge_pages) {}
 
-    Result<void> attach(IommuDevice& device);
+    // `faults`: where its page requests go; null: nowhere.
+    Result<void> attach(IommuDevice& device, const core::FaultQueue* faults = nullptr);
     // Frees the page table with its last device. `last` is called before, with what it noted.
     Result<void> detach(IommuDevice& device, const std::function<void(const DirtyTrail&)>& last = {});
 
@@ -47,6 +48,8 @@ public:
         std::vector<const IommuDevice*> devices;
     };
     std::vector<Use> uses() const;
+    // Whether any has a queue for page requests.
+    bool have_faults() const noexcept;
 
 private:
     struct Table {
@@ -55,12 +58,13 @@ private:
         std::uint64_t largest_page;  // of its entries, in bytes; 0: any
         bool pasid;
         bool nest_parent;
+        std::shared_ptr<core::ObjectNode> faults;  // null: none
         std::vector<const IommuDevice*> devices;
 
         DirtyTrail trail() const { return {.table = hwpt, .device = {}, .largest_page = largest_page}; }
     };
 
-    Result<Table> make(const IommuDevice& device) const;
+    Result<Table> make(const IommuDevice& device, const core::FaultQueue* faults) const;
 
     const core::Ioas& ioas_;
     const bool huge_pages_;

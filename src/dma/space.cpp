@@ -163,8 +163,13 @@ Space::~Space() = default;
 const std::string& Space::id() const noexcept { return state_->id(); }
 
 Result<Attachment> Space::attach(const std::shared_ptr<Attachable>& device) const {
+    return attach(device, {});
+}
+
+Result<Attachment> Space::attach(const std::shared_ptr<Attachable>& device,
+                                 const AttachOptions& options) const {
     return probes::watched(
-               iommufd_attach_semaphore, [&] { return state_->attach(device); },
+               iommufd_attach_semaphore, [&] { return state_->attach(device, options.fault_queue); },
                [&](const auto& result, std::int64_t ns) {
                    probes::attach(id(), device->name(), probes::code_of(result), ns);
                })

@@ -181,13 +181,14 @@ Result<void> SpaceState::replay(const SinkPointer& sink, const Bound& sink_bound
     return {};
 }
 
-Result<void> SpaceState::attach_first(const std::shared_ptr<Attachable>& device) {
+Result<void> SpaceState::attach_first(const std::shared_ptr<Attachable>& device,
+                                      const core::FaultQueue* faults) {
     IommuDevice& iommu_device = *device->iommu_device();
     auto made = IoasSink::alloc(core::Context(iommu_device.context()), id_, huge_pages_);
     if (!made) return made.error();
     const std::shared_ptr<IoasSink> sink = std::move(*made);
     // Attached while it is empty: what the device allows is known then, and mapping afterwards is faster.
-    if (auto attached = sink->tables().attach(iommu_device); !attached) return attached;
+    if (auto attached = sink->tables().attach(iommu_device, faults); !attached) return attached;
     auto replayed = guarded(Operation::vfio_attach, [&]() -> Result<void> {
         auto limits = sink->limits();
         if (!limits) return limits.error();
@@ -206,7 +207,8 @@ Result<void> SpaceState::attach_first(const std::shared_ptr<Attachable>& device)
     return {};
 }
 
-Result<void> SpaceState::attach_further(const std::shared_ptr<Attachable>& device) {
+Result<void> SpaceState::attach_further(const std::shared_ptr<Attachable>& device,
+                                        const core::FaultQueue* faults) {
     std::shared_ptr<IoasSink> sink;
     {
         const sys::Lock lock(mutex_);
@@ -217,7 +219,8 @@ Result<void> SpaceState::attach_further(const std::shared_ptr<Attachable>& devic
         devices_.push_back(std::move(entry));  // from here on, maps keep within what it reaches
     }
     IommuDevice& iommu_device = *device->iommu_device();
-    auto attached = guarded(Operation::vfio_attach, [&] { return sink->tables().attach(iommu_device); });
+    auto attached =
+        guarded(Operation::vfio_attach, [&] { return sink->tables().attach(iommu_device, faults); });
     if (attached) {
         // The kernel has checked what is mapped; what may be mapped has narrowed.
         auto refreshed = guarded(Operation::ioas_iova_ranges, [&] { return refresh_bound(sink); });
@@ -230,7 +233,8 @@ Result<void> SpaceState::attach_further(const std::shared_ptr<Attachable>& devic
     return attached;
 }
 
-Result<void> SpaceState::attach_iommu_device(const std::shared_ptr<Attachable>& device) {
+Result<void> SpaceState::attach_iommu_device(const std::shared_ptr<Attachable>& device,
+                                             const core::FaultQueue* faults) {
     const auto context = backend_ ? backend_->context() : nullptr;
     if (!context || device->iommu_device()->context() != context)
         return cannot_attach(*device, id_, EXDEV,
@@ -242,7 +246,7 @@ Result<void> SpaceState::attach_iommu_device(const std::shared_ptr<Attachable>& 
         const sys::Lock lock(mutex_);
         first = ioas_ == nullptr;
     }
-    return first ? attach_first(device) : attach_further(device);
+    return first ? attach_first(device, faults) : attach_further(device, faults);
 }
 
 Result<void> SpaceState::attach_with_sink(const std::shared_ptr<Attachable>& device) {
@@ -257,7 +261,7 @@ Result<void> SpaceState::attach_with_sink(const std::shared_ptr<Attachable>& dev
     return replayed;
 }
 
-Result<void> SpaceState::attach(const std::shared_ptr<Attachable>& device) {
+Result<void> SpaceState::attach(const std::shared_ptr<Attachable>& device, const core::FaultQueue* faults) {
     const core::DelayedReports delayed;
     const Turn turn(*this);
     return guarded(Operation::vfio_attach, [&]() -> Result<void> {
@@ -268,6 +272,9 @@ Result<void> SpaceState::attach(const std::shared_ptr<Attachable>& device) {
             if (std::ranges::any_of(devices_, same))
                 return cannot_attach(*device, id_, EBUSY, "it is attached already", "detach it first");
         }
+        if (faults && !device->iommu_device())
+            return cannot_attach(*device, id_, EOPNOTSUPP, "a vhost-vdpa device makes no page requests",
+                                 "attach it without a fault queue");
         retry_leaving();
         if (!device->claim(this))
             return cannot_attach(*device, id_, EBUSY,
@@ -276,7 +283,7 @@ Result<void> SpaceState::attach(const std::shared_ptr<Attachable>& device) {
         log_newcomer(device);
         // Whatever ends it, the device is free again.
         auto attached = guarded(Operation::vfio_attach, [&] {
-            return device->iommu_device() ? attach_iommu_device(device) : attach_with_sink(device);
+            return device->iommu_device() ? attach_iommu_device(device, faults) : attach_with_sink(device);
         });
         adapt_dirty();
         // A sink that could not be cleared keeps its device's claim.

@@ -77,6 +77,9 @@ void SpaceState::find_obstacles(std::vector<Error>& obstacles) const {
     if (!reservations_.empty() || cached_ != 0)
         add(EBUSY, "ranges of it are reserved, or in an IovaCache", "let go of those before");
     if (!ioas_) return;
+    if (!changing_ && ioas_->tables().have_faults())
+        add(EOPNOTSUPP, "its devices' page requests go to a queue of this process",
+            "attach them without a fault queue (dma-space: faults=off)");
     if (ioas_->fell_back())
         add(EOPNOTSUPP, "the kernel refused to map a file as such, and has its memory by address",
             "map memfds or tmpfs files only, on Linux 6.13 or later");

@@ -68,7 +68,8 @@ public:
     std::optional<Range> alloc_iovas(IovaCacheSlot& slot, std::uint64_t length) noexcept;
     void free_iovas(IovaCacheSlot& slot, Range range) noexcept;
 
-    Result<void> attach(const std::shared_ptr<Attachable>& device);
+    // `faults`: null, where its page requests go nowhere.
+    Result<void> attach(const std::shared_ptr<Attachable>& device, const core::FaultQueue* faults);
     Result<void> detach(Attachable& device) noexcept;
 
     // Of a Mapping of a dma-buf: takes it out of every sink, and maps it again.
@@ -224,9 +225,10 @@ private:
     void offer(Sink& sink, Interval& interval) noexcept;
 
     // space_attach.cpp
-    Result<void> attach_iommu_device(const std::shared_ptr<Attachable>& device);
-    Result<void> attach_first(const std::shared_ptr<Attachable>& device);
-    Result<void> attach_further(const std::shared_ptr<Attachable>& device);
+    Result<void> attach_iommu_device(const std::shared_ptr<Attachable>& device,
+                                     const core::FaultQueue* faults);
+    Result<void> attach_first(const std::shared_ptr<Attachable>& device, const core::FaultQueue* faults);
+    Result<void> attach_further(const std::shared_ptr<Attachable>& device, const core::FaultQueue* faults);
     Result<void> attach_with_sink(const std::shared_ptr<Attachable>& device);
     Result<void> replay(const SinkPointer& sink, const Bound& sink_bound,
                         const std::shared_ptr<Attachable>& device);

@@ -24,7 +24,7 @@ bool fits_pasid(const Hwpt& hwpt, const BoundDevice& device, std::uint32_t pasid
 
 int point_at(BoundDevice& device, std::uint32_t pasid, Hwpt& hwpt) {
     if (!fits_pasid(hwpt, device, pasid) || hwpt.iommu != device.endpoint->iommu()) return -EINVAL;
-    if (pasid == kNoPasid) return device.endpoint->attach(hwpt);
+    if (pasid == kNoPasid) return device.endpoint->attach(device, hwpt);
     const std::uint32_t pasids = device.endpoint->max_pasids();
     if (pasids == 0) return 0;  // nothing to do for a device that has none
     if (pasid >= pasids) return -EINVAL;

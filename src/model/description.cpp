@@ -64,7 +64,11 @@ struct KindFacts {
     bool disk;
 };
 constexpr KindFacts kKinds[] = {
-    {.kind = DeviceKind::edu, .name = "edu", .keys = "name and dma-bits", .pci = true, .disk = false},
+    {.kind = DeviceKind::edu,
+     .name = "edu",
+     .keys = "name, dma-bits and page-requests",
+     .pci = true,
+     .disk = false},
     {.kind = DeviceKind::nvme, .name = "nvme", .keys = "name and size", .pci = true, .disk = true},
     {.kind = DeviceKind::vdpa_blk,
      .name = "vdpa-blk",
@@ -88,6 +92,8 @@ Result<void> set(DeviceDescription& device, std::string_view key, std::string_vi
         std::uint64_t bits = 0;
         good = read_number(value, bits) && bits >= 12 && bits <= 64;
         device.dma_bits = static_cast<unsigned>(bits);
+    } else if (key == "page-requests" && device.kind == DeviceKind::edu) {
+        good = read_switch(value, device.page_requests);
     } else if (key == "size" && kind.disk) {
         good = read_size(value, device.disk_size) && device.disk_size != 0 && device.disk_size % 512 == 0;
     } else if (key == "persist" && device.kind == DeviceKind::vdpa_blk) {
@@ -226,6 +232,7 @@ Result<void> check(const Description& description) {
             return unfit(compose("'", device.name, "' names no ", kind.pci ? "PCI device" : "vDPA device"));
         if (device.kind == DeviceKind::edu && (device.dma_bits < 12 || device.dma_bits > 64))
             return unfit("edu has 12 to 64 DMA bits");
+        if (device.page_requests && device.kind != DeviceKind::edu) return unfit("only edu asks for pages");
         if (kind.disk && (device.disk_size == 0 || device.disk_size % 512 != 0))
             return unfit("a disk's size is a multiple of 512");
         if (!kind.pci && !device.siblings.empty()) return unfit("a vDPA device is in no IOMMU group");

@@ -1,29 +1,40 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //
 // A device's way to memory: the domain that it is attached to, if any. Without one, and without bus
-// mastering, every DMA is blocked.
+// mastering, every DMA is blocked. A device that can ask for pages asks the domain's queue, if it has one.
 #pragma once
 
 #include <algorithm>
 #include <memory>
+#include <new>
 #include <span>
 #include <string>
 
 #include "model/domain.hpp"
+#include "model/fault_queue.hpp"
 #include "model/hardware.hpp"
 #include "sys/membarrier.hpp"
 #include "sys/owned_mutex.hpp"
 
 namespace iommufd::inline v0_1::model {
 
+// Where a device asks for pages, and as what.
+struct PageRequestRoute {
+    FaultQueue* queue = nullptr;  // null: nowhere
+    Attachment attachment = {};
+};
+
 class DmaPort {
 public:
-    DmaPort(BlockedLog& log, std::string device) : log_(log), device_(std::move(device)) {}
+    // `answered`: told of each page that was asked for.
+    DmaPort(BlockedLog& log, std::string device, OnAnswer answered)
+        : log_(log), device_(std::move(device)), answered_(std::move(answered)) {}
 
-    // Once it returns, no DMA of the device goes through the domain before.
-    void point_at(std::shared_ptr<Domain> domain) IOMMUFD_EXCLUDES(mutex_) {
+    // Once it returns, no DMA of the device goes through the domain before, and no request to its queue.
+    void point_at(std::shared_ptr<Domain> domain, PageRequestRoute requests = {}) IOMMUFD_EXCLUDES(mutex_) {
         const sys::OwnedLock lock(mutex_);
         domain_.swap(domain);
+        requests_ = requests;
     }
     void set_bus_master(bool on) IOMMUFD_EXCLUDES(mutex_) {
         const sys::OwnedLock lock(mutex_);
@@ -61,11 +72,17 @@ public:
         return reached;
     }
 
+    // Asks for the first page of a DMA that it doesn't reach. False: it reaches all, or there is nobody to ask.
+    bool ask_for_page(std::uint64_t iova, std::uint64_t length, bool write) IOMMUFD_EXCLUDES(mutex_);
+
 private:
     BlockedLog& log_;
     const std::string device_;
+    const OnAnswer answered_;
     sys::OwnedMutex mutex_{sys::register_membarrier()};
     std::shared_ptr<Domain> domain_ IOMMUFD_GUARDED_BY(mutex_);
+    PageRequestRoute requests_ IOMMUFD_GUARDED_BY(mutex_);
+    std::uint32_t requested_ IOMMUFD_GUARDED_BY(mutex_) = 0;  // so far
     bool bus_master_ IOMMUFD_GUARDED_BY(mutex_) = false;
 };
 

@@ -219,6 +219,18 @@ void Domain::write(std::uint64_t iova, std::span<const std::byte> from, const On
     }
 }
 
+std::optional<std::uint64_t> Domain::first_missing(std::uint64_t iova, std::uint64_t length,
+                                                   unsigned permission) const {
+    const sys::OwnedLock lock(mutex_);
+    while (length != 0) {
+        const Run here = run(iova, length, permission);
+        if (!here.reachable) return iova;
+        iova += here.length;
+        length -= here.length;
+    }
+    return {};
+}
+
 std::optional<physical::Address> Domain::translate(std::uint64_t iova) const {
     const sys::OwnedLock lock(mutex_);
     int level = 0;

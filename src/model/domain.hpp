@@ -74,6 +74,9 @@ public:
     // The device writes: what it can't reach is left alone.
     void write(std::uint64_t iova, std::span<const std::byte> from, const OnBlocked& blocked)
         IOMMUFD_EXCLUDES(mutex_);
+    // The first IOVA of a DMA that a device with that permission doesn't reach.
+    std::optional<std::uint64_t> first_missing(std::uint64_t iova, std::uint64_t length,
+                                               unsigned permission) const IOMMUFD_EXCLUDES(mutex_);
     // Where an IOVA leads, whatever the permissions are.
     std::optional<physical::Address> translate(std::uint64_t iova) const IOMMUFD_EXCLUDES(mutex_);
 

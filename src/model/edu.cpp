@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 #include "model/edu.hpp"
 
-#include <span>
-
 namespace iommufd::inline v0_1::model {
 namespace {
 
@@ -70,6 +68,7 @@ std::uint64_t Edu::read(std::uint64_t offset, unsigned width) {
 
 void Edu::write(std::uint64_t offset, unsigned width, std::uint64_t value) {
     if (!valid(offset, width)) return;
+    if (waits_for_page_ && offset >= kFirstWide) return;
     const auto low = static_cast<std::uint32_t>(value);
     switch (offset) {
         case kLiveness:
@@ -102,7 +101,7 @@ void Edu::write(std::uint64_t offset, unsigned width, std::uint64_t value) {
         case kCommand:
             if ((value & kStart) == 0) break;
             command_ = value;
-            run_dma();
+            start_dma();
             break;
         default:
             break;
@@ -123,19 +122,40 @@ void Edu::acknowledge(std::uint32_t causes) {
     if (causes_ == 0 && !wiring_.irqs.messages_enabled()) wiring_.irqs.set_line(false);
 }
 
-void Edu::run_dma() {
+Edu::Dma Edu::dma() {
     const bool to_memory = (command_ & kToMemory) != 0;
     const std::uint64_t inside = to_memory ? source_ : destination_;
     const std::uint64_t outside = (to_memory ? destination_ : source_) & dma_mask_;
     // A range that leaves the buffer is logged by QEMU and then undefined; here it moves nothing.
     const bool fits = inside >= kBuffer && inside - kBuffer <= buffer_.size() &&
                       count_ <= buffer_.size() - (inside - kBuffer);
-    if (fits && count_ != 0) {
-        const std::span<std::byte> part = std::span(buffer_).subspan(inside - kBuffer, count_);
-        if (to_memory)
-            (void)wiring_.dma.write(outside, part);
+    Dma dma{.memory = outside, .part = {}, .to_memory = to_memory};
+    if (fits) dma.part = std::span(buffer_).subspan(inside - kBuffer, count_);
+    return dma;
+}
+
+void Edu::start_dma() {
+    const Dma wanted = dma();
+    waits_for_page_ = wiring_.dma.ask_for_page(wanted.memory, wanted.part.size(), wanted.to_memory);
+    if (!waits_for_page_) finish_dma();
+}
+
+void Edu::page_answered(bool there) {
+    if (!waits_for_page_) return;
+    waits_for_page_ = false;
+    if (there)
+        start_dma();
+    else
+        finish_dma();
+}
+
+void Edu::finish_dma() {
+    const Dma wanted = dma();
+    if (!wanted.part.empty()) {
+        if (wanted.to_memory)
+            (void)wiring_.dma.write(wanted.memory, wanted.part);
         else
-            (void)wiring_.dma.read(outside, part);
+            (void)wiring_.dma.read(wanted.memory, wanted.part);
     }
     command_ &= ~kStart;  // whether memory was reached or not: it ignores bus errors
     if ((command_ & kInterrupt) != 0) raise(kDmaDone);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //
 // QEMU's educational device (its docs/specs/edu.rst), without its delays: a write has had its whole effect
-// when it returns.
+// when it returns, but for a DMA that waits for a page (which QEMU's can't ask for).
 //
 //     0x00 identification   0x04 liveness   0x08 factorial   0x20 status   0x24 interrupt status
 //     0x60 raise            0x64 acknowledge
@@ -11,6 +11,7 @@
 
 #include <array>
 #include <cstddef>
+#include <span>
 
 #include "model/pci_device.hpp"
 
@@ -33,11 +34,20 @@ public:
 
     std::uint64_t read(std::uint64_t offset, unsigned width) override;
     void write(std::uint64_t offset, unsigned width, std::uint64_t value) override;
+    void page_answered(bool there) override;
 
 private:
     void raise(std::uint32_t causes);
     void acknowledge(std::uint32_t causes);
-    void run_dma();
+    void start_dma();
+    void finish_dma();
+
+    struct Dma {
+        std::uint64_t memory;
+        std::span<std::byte> part;  // of the buffer; empty: nothing is moved
+        bool to_memory;
+    };
+    Dma dma();
 
     Wiring wiring_;
     std::uint64_t dma_mask_;
@@ -49,6 +59,7 @@ private:
     std::uint64_t destination_ = 0;
     std::uint64_t count_ = 0;
     std::uint64_t command_ = 0;
+    bool waits_for_page_ = false;
     std::array<std::byte, 4096> buffer_{};
 };
 

@@ -126,6 +126,100 @@ TEST_F(ModelEdu, HonoursThePermissionsOfTheMap) {
     EXPECT_EQ(memory.bytes()[0], 0x33);
 }
 
+// An edu that asks for pages, attached to a page table with a fault queue.
+class ModelEduWithPageRequests : public ::testing::Test {
+protected:
+    void SetUp() override {
+        uapi::FaultQueueAlloc queue{};
+        ASSERT_EQ(bench.call(uapi::kFaultQueueAlloc, queue), 0);
+        faults = static_cast<int>(queue.out_fault_fd);
+        ioas = bench.ioas();
+        uapi::HwptAlloc table{.flags = uapi::kHwptFaultIdValid,
+                              .dev_id = bench.device,
+                              .pt_id = ioas,
+                              .fault_id = queue.out_fault_id};
+        ASSERT_EQ(bench.call(uapi::kHwptAlloc, table), 0);
+        ASSERT_GT(bench.attach(bench.cdev, table.out_hwpt_id), 0);
+        memory.fill(0x55);
+    }
+    void TearDown() override { (void)bench.close(faults); }
+
+    bool waits() { return (bench.get<std::uint64_t>(0x98) & 1) != 0; }
+    uapi::HwptPgfault request() {
+        uapi::HwptPgfault fault{};
+        EXPECT_EQ(bench.kernel().read(faults, &fault, sizeof fault), static_cast<ssize_t>(sizeof fault));
+        return fault;
+    }
+    void answer(const uapi::HwptPgfault& fault, std::uint32_t code) {
+        const uapi::HwptPageResponse response{.cookie = fault.cookie, .code = code};
+        EXPECT_EQ(bench.kernel().write(faults, &response, sizeof response),
+                  static_cast<ssize_t>(sizeof response));
+    }
+
+    EduBench bench{parse("devices=edu:page-requests=on").value()};
+    Memory memory{2 * kPage};
+    std::uint32_t ioas = 0;
+    int faults = -1;
+};
+
+TEST_F(ModelEduWithPageRequests, WaitsForAPageAndMovesAllWhenItIsThere) {
+    const Event event;
+    ASSERT_EQ(bench.irq(kSetEventfd, kPciMsi, 1, event.number()), 0);
+    ASSERT_EQ(bench.map(ioas, memory.address(), kPage, kIova), 0);
+    bench.read_memory(kIova + kPage / 2, kPage, true);
+    EXPECT_TRUE(waits());
+    bench.put<std::uint64_t>(0x80, 7);
+    EXPECT_EQ(bench.get<std::uint64_t>(0x80), kIova + kPage / 2) << "it takes no other while one runs";
+    const uapi::HwptPgfault fault = request();
+    EXPECT_EQ(fault.addr, kIova + kPage) << "the first that isn't there";
+    EXPECT_EQ(fault.dev_id, bench.device);
+    EXPECT_EQ(fault.perm, uapi::kFaultPermRead);
+    EXPECT_EQ(fault.flags, uapi::kFaultLastPage);
+    ASSERT_EQ(bench.map(ioas, memory.address() + kPage, kPage, kIova + kPage), 0);
+    answer(fault, uapi::kPageResponseSuccess);
+    EXPECT_TRUE(event.wait());
+    EXPECT_FALSE(waits());
+    memory.fill(0);
+    bench.write_memory(kIova, kPage);
+    EXPECT_EQ(memory.bytes()[kPage - 1], 0x55);
+    EXPECT_EQ(bench.machine.blocked_dma_count(), 0U);
+}
+
+TEST_F(ModelEduWithPageRequests, EndsItsDmaBlockedWhenNoPageWillBeThere) {
+    const Event event;
+    ASSERT_EQ(bench.irq(kSetEventfd, kPciMsi, 1, event.number()), 0);
+    bench.write_memory(kIova, kPage, true);
+    const uapi::HwptPgfault fault = request();
+    EXPECT_EQ(fault.perm, uapi::kFaultPermWrite);
+    EXPECT_EQ(bench.machine.blocked_dma_count(), 0U);
+    answer(fault, uapi::kPageResponseInvalid);
+    EXPECT_TRUE(event.wait());
+    EXPECT_FALSE(waits());
+    EXPECT_EQ(bench.machine.blocked_dma_count(), 1U);
+}
+
+TEST_F(ModelEduWithPageRequests, EndsItsDmaWhenItIsDetachedReadOrNot) {
+    const Event event;
+    ASSERT_EQ(bench.irq(kSetEventfd, kPciMsi, 1, event.number()), 0);
+    bench.write_memory(kIova, kPage, true);
+    (void)request();
+    ASSERT_EQ(bench.detach(bench.cdev), 0);
+    EXPECT_TRUE(event.wait());
+    EXPECT_FALSE(waits());
+}
+
+TEST_F(ModelEdu, WithoutPageRequestsIsAttachedToNoTableWithAFaultQueue) {
+    uapi::FaultQueueAlloc queue{};
+    ASSERT_EQ(bench.call(uapi::kFaultQueueAlloc, queue), 0);
+    uapi::HwptAlloc table{.flags = uapi::kHwptFaultIdValid,
+                          .dev_id = bench.device,
+                          .pt_id = ioas,
+                          .fault_id = queue.out_fault_id};
+    ASSERT_EQ(bench.call(uapi::kHwptAlloc, table), 0);
+    EXPECT_EQ(bench.attach(bench.cdev, table.out_hwpt_id), -ENODEV);
+    (void)bench.close(static_cast<int>(queue.out_fault_fd));
+}
+
 TEST_F(ModelEdu, AnswersItsRegisters) {
     EXPECT_EQ(bench.get<std::uint32_t>(0x00), 0x010000edU);
     bench.put<std::uint32_t>(0x04, 0x12345678);

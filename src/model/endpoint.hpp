@@ -16,6 +16,7 @@
 
 namespace iommufd::inline v0_1::model {
 
+struct BoundDevice;
 struct Hwpt;
 struct NestedHwpt;
 
@@ -61,8 +62,8 @@ public:
     virtual int fill_nested(NestedHwpt&, std::uint32_t /*flags*/, const UserData&) { return -EOPNOTSUPP; }
     virtual bool has_viommu(std::uint32_t /*type*/) const { return false; }
 
-    // From now on it goes through that page table; on an error nothing has changed.
-    virtual int attach(Hwpt& hwpt) = 0;
+    // From now on it goes through that page table, bound as it is; on an error nothing has changed.
+    virtual int attach(const BoundDevice& device, Hwpt& hwpt) = 0;
     virtual void block() = 0;
     virtual int attach_pasid(std::uint32_t /*pasid*/, Hwpt&) { return 0; }
     virtual void block_pasid(std::uint32_t /*pasid*/) {}

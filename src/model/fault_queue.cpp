@@ -3,19 +3,25 @@
 
 #include <cerrno>
 #include <new>
+#include <utility>
 
 namespace iommufd::inline v0_1::model {
 
-void FaultQueue::deliver(const Attachment& attachment, const uapi::HwptPgfault& fault) {
+void FaultQueue::deliver(const Attachment& attachment, const uapi::HwptPgfault& fault, OnAnswer answered) {
     const sys::Lock lock(mutex_);
-    waiting_.push_back({.attachment = attachment, .fault = fault});
+    waiting_.push_back({.attachment = attachment, .fault = fault, .answered = std::move(answered)});
     ready_.set(true);
 }
 
 void FaultQueue::discard(const Attachment& attachment) {
     const sys::Lock lock(mutex_);
-    std::erase_if(waiting_, [&](const Group& group) { return group.attachment == attachment; });
-    std::erase_if(unanswered_, [&](const auto& entry) { return entry.second.attachment == attachment; });
+    const auto belongs_to_it = [&](const Group& group) {
+        if (group.attachment != attachment) return false;
+        group.answer(false);
+        return true;
+    };
+    std::erase_if(waiting_, belongs_to_it);
+    std::erase_if(unanswered_, [&](const auto& entry) { return belongs_to_it(entry.second); });
     ready_.set(!waiting_.empty());
 }
 
@@ -68,7 +74,11 @@ ssize_t FaultQueue::write(user::Address buffer, std::size_t count) {
         if (user::get(response, buffer + at) < 0) return -EFAULT;
         if (response.code != uapi::kPageResponseSuccess && response.code != uapi::kPageResponseInvalid)
             return -EINVAL;
-        return unanswered_.erase(response.cookie) == 0 ? -EINVAL : 0;
+        const auto group = unanswered_.find(response.cookie);
+        if (group == unanswered_.end()) return -EINVAL;
+        group->second.answer(response.code == uapi::kPageResponseSuccess);
+        unanswered_.erase(group);
+        return 0;
     };
     for (std::size_t done = 0; done < count; done += kSize)
         if (const int rc = answer(done); rc < 0) return done == 0 ? rc : static_cast<ssize_t>(done);

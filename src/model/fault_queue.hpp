@@ -6,6 +6,7 @@
 #pragma once
 
 #include <deque>
+#include <functional>
 #include <map>
 
 #include "model/object_table.hpp"
@@ -25,12 +26,16 @@ struct Attachment {
     bool operator==(const Attachment&) const = default;
 };
 
+// Told once, under locks: whether the page is there now.
+using OnAnswer = std::function<void(bool there)>;
+
 struct FaultQueue final : Object {
     explicit FaultQueue(ReadySignal ready) : ready_(std::move(ready)) {}
 
     // Every group has one fault: nothing here sends more than a last one.
-    void deliver(const Attachment& attachment, const uapi::HwptPgfault& fault) IOMMUFD_EXCLUDES(mutex_);
-    // The faults of an attachment that is no more.
+    void deliver(const Attachment& attachment, const uapi::HwptPgfault& fault, OnAnswer answered = {})
+        IOMMUFD_EXCLUDES(mutex_);
+    // The faults of an attachment that is no more: no page will be there.
     void discard(const Attachment& attachment) IOMMUFD_EXCLUDES(mutex_);
 
     ssize_t read(user::Address buffer, std::size_t count) IOMMUFD_EXCLUDES(mutex_);
@@ -40,6 +45,11 @@ private:
     struct Group {
         Attachment attachment;
         uapi::HwptPgfault fault;
+        OnAnswer answered;
+
+        void answer(bool there) const {
+            if (answered) answered(there);
+        }
     };
 
     std::uint32_t free_cookie() const IOMMUFD_REQUIRES(mutex_);

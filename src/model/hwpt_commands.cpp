@@ -71,9 +71,7 @@ int Context::make_paging(const NewHwpt& wanted, Ioas& ioas, PagingHwpt*& hwpt) {
     made->nest_parent = (wanted.flags & uapi::kHwptNestParent) != 0;
     made->ioas = &ioas;
     const UserData* const data = wanted.data ? &*wanted.data : nullptr;
-    if (const int rc = endpoint.alloc_paging(wanted.flags & ~uapi::kHwptFaultIdValid, data, made->domain);
-        rc < 0)
-        return rc;
+    if (const int rc = endpoint.alloc_paging(wanted.flags, data, made->domain); rc < 0) return rc;
     ioas.hwpts.reserve(ioas.hwpts.size() + 1);
     hwpt = &objects_.add(std::move(made));
     // The device's own ranges come first, so that a conflict is found before anything is pinned.

@@ -82,7 +82,7 @@ int MockDevice::fill_nested(NestedHwpt& nested, std::uint32_t flags, const UserD
     return 0;
 }
 
-int MockDevice::attach(Hwpt& hwpt) {
+int MockDevice::attach(const BoundDevice&, Hwpt& hwpt) {
     const auto* const paging = dynamic_cast<const PagingHwpt*>(&hwpt);
     if (paging != nullptr && paging->domain->tracks_dirty() && !can_track_dirty()) return -EINVAL;
     Viommu* through = nullptr;

@@ -23,7 +23,7 @@ public:
     int alloc_paging(std::uint32_t flags, const UserData* data, std::shared_ptr<Domain>& domain) override;
     int fill_nested(NestedHwpt& nested, std::uint32_t flags, const UserData& data) override;
     bool has_viommu(std::uint32_t type) const override { return type == uapi::mock::kViommuSelftest; }
-    int attach(Hwpt& hwpt) override;
+    int attach(const BoundDevice& device, Hwpt& hwpt) override;
     void block() override { viommu_ = nullptr; }
     int attach_pasid(std::uint32_t pasid, Hwpt& hwpt) override;
     void block_pasid(std::uint32_t pasid) override;

@@ -46,6 +46,8 @@ public:
     virtual void write(std::uint64_t offset, unsigned width, std::uint64_t value) = 0;
     // Of those that have one: everything is as after power on, but what the device keeps.
     virtual void reset() {}
+    // The answer to what it asked of its DmaPort.
+    virtual void page_answered(bool /*there*/) {}
 };
 
 }  // namespace iommufd::inline v0_1::model

@@ -17,7 +17,7 @@ constexpr std::uint64_t kSecondStageDirty = std::uint64_t{1} << 45;  // of ecap_
 }  // namespace
 
 int PciEndpoint::hw_info(std::uint32_t wanted_type, HwInfo& info) const {
-    info.capabilities = uapi::kHwCapAtsNotSupported;
+    info.capabilities = asks_for_pages_ ? 0 : uapi::kHwCapAtsNotSupported;
     if (iommu_.kind == IommuKind::virtio) return wanted_type == uapi::kHwInfoDefault ? 0 : -EOPNOTSUPP;
     if (wanted_type != uapi::kHwInfoDefault && wanted_type != uapi::kHwInfoVtd) return -EOPNOTSUPP;
     uapi::HwInfoVtd vtd = kVtd;
@@ -35,17 +35,19 @@ int PciEndpoint::alloc_paging(std::uint32_t flags, const UserData* data, std::sh
     const bool dirty = (flags & uapi::kHwptDirtyTracking) != 0;
     if (data != nullptr || (dirty && !iommu_.tracks_dirty)) return -EOPNOTSUPP;
     // virtio-iommu's driver takes no flags at all.
-    const std::uint32_t known =
-        iommu_.kind == IommuKind::intel ? uapi::kHwptPasid | uapi::kHwptDirtyTracking : 0;
+    const std::uint32_t known = iommu_.kind == IommuKind::intel
+                                    ? uapi::kHwptPasid | uapi::kHwptDirtyTracking | uapi::kHwptFaultIdValid
+                                    : 0;
     if ((flags & ~known) != 0) return -EOPNOTSUPP;
     domain = std::make_shared<Domain>(Geometry{.last = iommu_.aperture_last, .page_sizes = iommu_.page_sizes},
                                       dirty);
     return 0;
 }
 
-int PciEndpoint::attach(Hwpt& hwpt) {
-    if (hwpt.faults != nullptr) return -ENODEV;  // it has no page request interface
-    port_.point_at(hwpt.paging().domain);
+int PciEndpoint::attach(const BoundDevice& device, Hwpt& hwpt) {
+    if (hwpt.faults != nullptr && !asks_for_pages_) return -ENODEV;
+    port_.point_at(hwpt.paging().domain,
+                   {.queue = hwpt.faults, .attachment = {.device = &device, .pasid = kNoPasid}});
     return 0;
 }
 

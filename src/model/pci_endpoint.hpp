@@ -12,7 +12,9 @@ namespace iommufd::inline v0_1::model {
 
 class PciEndpoint final : public Endpoint {
 public:
-    PciEndpoint(const Iommu& iommu, DmaPort& port) : iommu_(iommu), port_(port) {}
+    // `asks_for_pages`: by PRI.
+    PciEndpoint(const Iommu& iommu, DmaPort& port, bool asks_for_pages)
+        : iommu_(iommu), port_(port), asks_for_pages_(asks_for_pages) {}
 
     const void* iommu() const override { return &iommu_; }
     const std::vector<IovaRange>& reserved() const override { return iommu_.reserved; }
@@ -20,12 +22,13 @@ public:
     std::uint32_t max_pasids() const override { return 0; }
     int hw_info(std::uint32_t wanted_type, HwInfo& info) const override;
     int alloc_paging(std::uint32_t flags, const UserData* data, std::shared_ptr<Domain>& domain) override;
-    int attach(Hwpt& hwpt) override;
+    int attach(const BoundDevice& device, Hwpt& hwpt) override;
     void block() override { port_.point_at(nullptr); }
 
 private:
     const Iommu& iommu_;
     DmaPort& port_;
+    const bool asks_for_pages_;
 };
 
 }  // namespace iommufd::inline v0_1::model

@@ -100,6 +100,11 @@ void VfioDevice::reset() {
     dma_.set_bus_master(config_.bus_master());
 }
 
+void VfioDevice::page_answered(bool there) {
+    const sys::Lock lock(mutex_);
+    device_->page_answered(there);
+}
+
 void VfioDevice::release(const void* owner) {
     std::shared_ptr<Context> last;  // may go with the device, outside the lock
     const sys::Lock lock(mutex_);

@@ -12,6 +12,7 @@
 #include "model/dma_port.hpp"
 #include "model/file.hpp"
 #include "model/file_table.hpp"
+#include "model/page_answers.hpp"
 #include "model/pci_config.hpp"
 #include "model/pci_device.hpp"
 #include "model/pci_endpoint.hpp"
@@ -35,11 +36,14 @@ public:
           takes_pasids_(hardware.kernel >= vintage::kPasids),
           first_region_(hardware.first_region),
           files_(files),
-          dma_(hardware.blocked, name_),
-          endpoint_(hardware.iommu, dma_),
+          dma_(hardware.blocked, name_, page_answers_.teller()),
+          endpoint_(hardware.iommu, dma_, description.page_requests),
           irqs_(worker, identity.msi_vectors, identity.msix_vectors),
           device_(make(PciDevice::Wiring{.dma = dma_, .irqs = irqs_})),
-          config_(identity) {}
+          config_(identity) {
+        if (description.page_requests)
+            page_answers_.watch(worker, [this](bool there) { page_answered(there); });
+    }
 
     const std::string& name() const noexcept { return name_; }
     const PciIdentity& identity() const noexcept { return identity_; }
@@ -59,6 +63,7 @@ private:
     bool owned_by(const void* owner) const IOMMUFD_EXCLUDES(mutex_);
 
     void reset() IOMMUFD_REQUIRES(mutex_);
+    void page_answered(bool there) IOMMUFD_EXCLUDES(mutex_);
     int attach(user::Address argument) IOMMUFD_REQUIRES(mutex_);
     int detach(user::Address argument) IOMMUFD_REQUIRES(mutex_);
     int info(user::Address argument) const;
@@ -83,6 +88,7 @@ private:
     const bool takes_pasids_;
     const std::uint64_t& first_region_;
     FileTable& files_;
+    PageAnswers page_answers_;
     DmaPort dma_;
     PciEndpoint endpoint_;
     PciIrqs irqs_;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //
-// query-qmp-schema: what clients look up before they use a command or a property. The names of types are numbers, as in QEMU: nobody
+// query-qmp-schema: what clients look up before they use a command, a property or an event. The names of types are numbers, as in QEMU: nobody
 // is to rely on them.
 #include <algorithm>
 #include <string>
@@ -8,6 +8,7 @@
 #include "error/compose.hpp"
 #include "iommufd/object/schema.hpp"
 #include "monitor/commands.hpp"
+#include "monitor/events.hpp"
 
 namespace iommufd::inline v0_1::monitor {
 namespace {
@@ -32,6 +33,7 @@ public:
             entries_.push_back(
                 Json::of("name", list_of(element), "meta-type", "array", "element-type", element));
         for (const Command& command : commands()) put(command);
+        for (const EventInfo& event : events()) put(event);
     }
     Json take() { return std::move(entries_); }
 
@@ -141,6 +143,28 @@ private:
         std::string arguments = put_arguments(command);
         entries_.push_back(Json::of("name", command.name, "meta-type", "command", "arg-type",
                                     std::move(arguments), "ret-type", kAny));
+    }
+
+    static std::string type_of(EventMember::Kind kind) {
+        switch (kind) {
+            case EventMember::Kind::text:
+                return std::string(kText);
+            case EventMember::Kind::texts:
+                return list_of(kText);
+            case EventMember::Kind::boolean:
+                return std::string(kBoolean);
+            case EventMember::Kind::number:
+                return std::string(kNumber);
+        }
+        return std::string(kAny);
+    }
+
+    void put(const EventInfo& event) {
+        Json members(Json::Array{});
+        for (const EventMember& each : event.data)
+            members.push_back(member(each.name, type_of(each.kind), each.always));
+        std::string data = put_object(std::move(members));
+        entries_.push_back(Json::of("name", event.name, "meta-type", "event", "arg-type", std::move(data)));
     }
 
     Json entries_{Json::Array{}};

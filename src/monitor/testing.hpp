@@ -47,6 +47,9 @@ public:
 
 class MonitorTest : public ::testing::Test {
 protected:
+    explicit MonitorTest(const model::Description& description = model::everything())
+        : machine_(description) {}
+
     void TearDown() override {
         monitor_.dirty_logs().clear();
         EXPECT_TRUE(registry_.clear().empty());
@@ -71,6 +74,8 @@ protected:
     }
 
     model::Machine machine_;
+    RateLimit::Time now_{std::chrono::hours(1)};
+    std::vector<std::string> unheard_;
     object::Registry registry_{{.report = {}, .kernel = &machine_.kernel(), .before_attach = {}}};
     int quits_ = 0;
     std::vector<std::string> devices_;  // "+edu0", "-edu0"
@@ -79,7 +84,9 @@ protected:
                       .quit = [this] { ++quits_; },
                       .device_added = [this](const std::string& id) { devices_.push_back("+" + id); },
                       .device_leaves = [this](const std::string& id) { devices_.push_back("-" + id); },
-                      .clock = [] { return std::chrono::microseconds(1'700'000'000'000'042); }}};
+                      .clock = [] { return std::chrono::microseconds(1'700'000'000'000'042); },
+                      .unheard = [this](const std::string& line) { unheard_.push_back(line); },
+                      .steady_clock = [this] { return now_; }}};
 };
 
 }  // namespace iommufd::inline v0_1::monitor::testing

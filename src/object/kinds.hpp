@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "iommufd/object/registry.hpp"
+#include "iommufd/viommu/page_requests.hpp"
 #include "object/descriptors.hpp"
 #include "object/values.hpp"
 
@@ -30,6 +31,14 @@ public:
     // The value of a property that it knows better than its definition; nothing: it has none, or doesn't.
     virtual std::optional<std::string> value(std::string_view key) const = 0;
 
+    // Of a dma-space: where page requests of devices go that are attached through `context`. Null: nowhere.
+    virtual Result<std::shared_ptr<const viommu::PageRequests>> page_requests(
+        const core::Context& /*context*/) {
+        return std::shared_ptr<const viommu::PageRequests>();
+    }
+    // The same that such devices have now.
+    virtual const viommu::PageRequests* page_requests() const noexcept { return nullptr; }
+
     // Gives back what it holds. After an error is_gone() says whether anything is left to try again.
     virtual Result<void> destroy() = 0;
     virtual bool is_gone() const noexcept = 0;
@@ -42,6 +51,8 @@ struct Site {
     Descriptors& descriptors;
 
     sys::Kernel& kernel() const noexcept { return registry.kernel(); }
+    // Of one that is there.
+    Object& object(std::string_view id) const noexcept;
 };
 
 // The definition with an id, of an object that exists or is to be created; null: there is none.

@@ -185,6 +185,13 @@ Result<Handle> Registry::find(std::string_view id) const {
     });
 }
 
+const viommu::PageRequests* Registry::page_requests(std::string_view space) const noexcept {
+    const Entry* const found = entry(space);
+    return found ? std::as_const(*found->object).page_requests() : nullptr;
+}
+
+Object& Site::object(std::string_view id) const noexcept { return *registry.entry(id)->object; }
+
 std::vector<ObjectInfo> Registry::list() const {
     std::vector<ObjectInfo> list;
     for (const auto& entry : entries_)

@@ -108,6 +108,11 @@ constexpr PropertyInfo kSpaceProperties[] = {
      .kind = reference,
      .doc = "through which VFIO devices are attached; without it the space takes vhost-vdpa devices only",
      .words = kIommufd},
+    {.key = "faults",
+     .kind = boolean,
+     .standard = "off",
+     .doc = "whether its VFIO devices ask for pages that aren't mapped (PRI): told, and answered that there "
+            "is none"},
     {.key = "ioas", .kind = number, .use = state, .doc = "the kernel's id, while a VFIO device is attached"},
     {.key = "devices", .use = state, .doc = "the devices that are attached"},
     {.key = "sinks", .use = state, .doc = "where its mappings go"},

@@ -16,7 +16,7 @@ namespace {
 
 class SpaceObject final : public Object {
 public:
-    explicit SpaceObject(dma::Space space) : space_(std::move(space)) {}
+    SpaceObject(dma::Space space, bool has_faults) : space_(std::move(space)), has_faults_(has_faults) {}
 
     Handle handle() const noexcept override { return &*space_; }
     std::optional<std::string> value(std::string_view key) const override {
@@ -26,6 +26,16 @@ public:
         const auto ioas = key == "ioas" ? space_->ioas() : std::nullopt;
         return ioas ? std::optional(compose(ioas->value)) : std::nullopt;
     }
+    Result<std::shared_ptr<const viommu::PageRequests>> page_requests(const core::Context& context) override {
+        std::shared_ptr<const viommu::PageRequests> requests = requests_.lock();
+        if (requests || !has_faults_) return requests;
+        auto made = viommu::PageRequests::alloc(context, {.label = space_->id()});
+        if (!made) return made.error();
+        requests = std::make_shared<const viommu::PageRequests>(*std::move(made));
+        requests_ = requests;
+        return requests;
+    }
+    const viommu::PageRequests* page_requests() const noexcept override { return requests_.lock().get(); }
     Result<void> destroy() override {
         space_.reset();
         return {};
@@ -34,6 +44,9 @@ public:
 
 private:
     std::optional<dma::Space> space_;
+    const bool has_faults_;
+    std::weak_ptr<const viommu::PageRequests>
+        requests_;  // its devices': the queue goes with the last of them
 };
 
 std::string_view name_of(dma::MappingState state) {
@@ -97,7 +110,7 @@ Made create_space(const Values& values, const Site& site) {
     };
     auto space = make();
     if (!space) return space.error();
-    return std::make_unique<SpaceObject>(*std::move(space));
+    return std::make_unique<SpaceObject>(*std::move(space), values.flag("faults"));
 }
 
 Made create_mapping(const Values& values, const Site& site) {

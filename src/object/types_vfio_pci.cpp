@@ -59,11 +59,14 @@ class VfioObject final : public Object {
 public:
     explicit VfioObject(vfio::Device device) : device_(std::move(device)) {}
 
-    Result<void> attach(const dma::Space& space, const std::optional<std::uint32_t>& pasid) {
-        auto attached =
-            pasid ? space.attach(std::make_shared<PasidDevice>(*device_, *pasid)) : space.attach(*device_);
+    Result<void> attach(const dma::Space& space, const std::optional<std::uint32_t>& pasid,
+                        std::shared_ptr<const viommu::PageRequests> requests) {
+        const dma::AttachOptions options{.fault_queue = requests ? &requests->queue() : nullptr};
+        auto attached = pasid ? space.attach(std::make_shared<PasidDevice>(*device_, *pasid), options)
+                              : space.attach(*device_, options);
         if (!attached) return attached.error();
         attachment_ = *std::move(attached);
+        requests_ = std::move(requests);
         return {};
     }
 
@@ -79,6 +82,7 @@ public:
         Result<void> detached;
         if (attachment_) detached = std::move(*attachment_).detach();
         attachment_.reset();
+        requests_.reset();
         // Closing detaches and unbinds it, whatever was said before.
         auto closed = device_ ? std::move(*device_).destroy() : Result<void>();
         const bool is_used = !closed && closed.error().code() == EBUSY;
@@ -89,6 +93,7 @@ public:
 
 private:
     std::optional<vfio::Device> device_;
+    std::shared_ptr<const viommu::PageRequests> requests_;  // null: none of its space
     std::optional<dma::Attachment> attachment_;
 };
 
@@ -121,7 +126,12 @@ Made create_vfio_pci(const Values& values, const Site& site) {
     if (values.has("space")) {
         const auto space = site.registry.get<dma::Space>(values.text("space"));
         if (!space) return space.error();
-        if (auto attached = object->attach(**space, pasid); !attached) return attached.error();
+        auto requests =
+            site.object(values.text("space"))
+                .page_requests(core::Context(object->device().attachable()->iommu_device()->context()));
+        if (!requests) return requests.error();
+        if (auto attached = object->attach(**space, pasid, *std::move(requests)); !attached)
+            return attached.error();
     }
     return object;
 }

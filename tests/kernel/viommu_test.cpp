@@ -307,6 +307,29 @@ TEST_F(GuestTest, PageRequestsAreAnsweredOnceAndOneThatIsDroppedToo) {
         << "it was answered";
 }
 
+TEST_F(GuestTest, ADeviceOfASpaceAsksItsQueueForPagesAndOneWithoutAQueueHasATableOfItsOwn) {
+    const auto requests = viommu::PageRequests::alloc(context(), {.label = "faults"}).value();
+    const auto space = dma::Space::on(*backend_, {.id = "space"}).value();
+    const auto asking = std::make_shared<MockAttachable>(*backend_, mock::kDevicePasid);
+    const auto quiet = std::make_shared<MockAttachable>(*backend_, mock::kDevicePasid);
+    auto first = space.attach(asking, {.fault_queue = &requests.queue()}).value();
+    auto second = space.attach(quiet).value();
+    EXPECT_NE(asking->attached, quiet->attached);
+    const auto mapping = space.map(memory_, {.iova = kBase}).value();
+    EXPECT_EQ(map(asking->attached), 0);
+    EXPECT_EQ(map(quiet->attached), 0);
+
+    ASSERT_EQ(quiet->mock().fault(kBase.value, 0, 1), 0);
+    ASSERT_EQ(asking->mock().fault(kBase.value + 4096, 0, 2), 0);
+    auto groups = read(requests, 1);
+    ASSERT_THAT(groups, SizeIs(1));
+    EXPECT_EQ(groups[0].device(), asking->id());
+    EXPECT_EQ(groups[0].faults().front().address, kBase.value + 4096);
+    EXPECT_EQ(requests.answer(groups, Response::invalid).value(), 1U);
+    ASSERT_TRUE(std::move(first).detach());
+    ASSERT_TRUE(std::move(second).detach());
+}
+
 TEST_F(GuestTest, AnAnswerThatComesTooLateIsNotAnotherGroupsThoughTheirNumbersAreTheSame) {
     const auto requests = viommu::PageRequests::alloc(context()).value();
     ASSERT_TRUE(guest_->install(Table{}, {.fault_queue = &requests.queue()}));

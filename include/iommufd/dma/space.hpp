@@ -66,6 +66,12 @@ struct MapOptions {
     Within within = {};  // the Reservation or IovaCache in whose range `iova` is
 };
 
+struct AttachOptions {
+    // Where the device's page requests go (viommu::PageRequests, core::FaultQueue): it is attached to a page table that has this
+    // queue, which is kept alive by that. Without one, what isn't mapped is a failed DMA. Linux 6.11.
+    const core::FaultQueue* fault_queue = nullptr;
+};
+
 struct UnmapOptions {
     // How long to wait for readers; nothing: as long as it takes.
     std::optional<std::chrono::steady_clock::time_point> deadline;
@@ -176,6 +182,14 @@ public:
         return attach(device.attachable());
     }
     Result<Attachment> attach(const std::shared_ptr<Attachable>& device) const;
+    // EOPNOTSUPP, ENODEV, EINVAL with a fault queue: the IOMMU, its driver, or the device has no page requests (PRI); so has no
+    // vhost-vdpa device.
+    template <class Device>
+        requires requires(const Device& device) { device.attachable(); }
+    Result<Attachment> attach(const Device& device, const AttachOptions& options) const {
+        return attach(device.attachable(), options);
+    }
+    Result<Attachment> attach(const std::shared_ptr<Attachable>& device, const AttachOptions& options) const;
 
     // A dma-buf (Memory::dma_buf) that a sink doesn't take is no error but a warning in the report, and its mapping's state
     // is `unreached`.

@@ -23,7 +23,8 @@
 //   So that this costs no kernel call, a machine sets handlers of SIGSEGV and SIGBUS, once (on x86-64). They hand
 //   on all faults that aren't its own; a program that sets its own must do so before its first machine.
 // - A file that is sealed against writing is mapped, but the device's writes to it are blocked.
-// - A device is as fast as the call that starts it: edu and NVMe have done their DMA when the write returns.
+// - A device is as fast as the call that starts it: edu and NVMe have done their DMA when the write returns,
+//   unless it waits for a page that it asked for.
 // - A hardware queue's memory counts as contiguous where its addresses are; in Linux that is luck.
 // - The mock's limit of memory for batches is taken and has no effect.
 // - vhost-vdpa after a reset without IOTLB_PERSIST: the device reaches nothing (vdpasim: any address).
@@ -67,8 +68,9 @@ struct DeviceDescription {
     std::string name = {};                  // its PCI address or vDPA name; empty: the next free one
     std::uint64_t disk_size = 64ULL << 20;  // nvme, vdpa-blk: a multiple of 512
     unsigned dma_bits = 28;                 // edu: addresses wider than that are cut off
-    bool iotlb_persist = true;              // vdpa-blk: maps survive a reset when the feature is acknowledged
-    std::vector<Sibling> siblings = {};     // edu, nvme: what else its group has
+    bool page_requests = false;          // edu: asks the page table's fault queue for pages (PRI), and waits
+    bool iotlb_persist = true;           // vdpa-blk: maps survive a reset when the feature is acknowledged
+    std::vector<Sibling> siblings = {};  // edu, nvme: what else its group has
 };
 
 struct IovaRange {
@@ -116,7 +118,7 @@ struct Description {
 IOMMUFD_EXPORT Description everything();
 
 // "devices=edu,nvme:size=64M,vdpa-blk,memlock=1M". A device is KIND[:key=value]...; the keys are name, and of
-// edu dma-bits, of nvme size, of vdpa-blk size and persist. The machine's own are memlock (a size), kernel (6.6 to 7.3), iommu
+// edu dma-bits and page-requests, of nvme size, of vdpa-blk size and persist. The machine's own are memlock (a size), kernel (6.6 to 7.3), iommu
 // (intel or virtio), and dirty-tracking, unsafe-interrupts, sys-resource, sys-rawio and mock (on or off).
 IOMMUFD_EXPORT Result<Description> parse(std::string_view text);
 

@@ -58,6 +58,9 @@ class Device;
 namespace vdpa {
 class Device;
 }
+namespace viommu {
+class PageRequests;
+}
 class Backend;
 
 namespace object {
@@ -118,6 +121,10 @@ public:
     }
     Result<Handle> find(std::string_view id) const;
 
+    // What VFIO devices of a dma-space with faults=on ask for, valid as long as one of them is there. Who reads answers. Null:
+    // there is no such space, or no such device in it.
+    const viommu::PageRequests* page_requests(std::string_view space) const noexcept;
+
     // In the order in which they were created.
     std::vector<ObjectInfo> list() const;
 
@@ -129,6 +136,7 @@ public:
     sys::Kernel& kernel() const noexcept;
 
 private:
+    friend struct Site;
     struct Entry;
     class Undo;
 

@@ -131,6 +131,17 @@ class Qmp(CommandTest):
             write("/sys/bus/pci/drivers_probe", EDU)
             node_of(EDU)
 
+    def test_a_device_that_cannot_ask_for_pages_is_refused_for_a_space_with_faults_and_told_what_to_do(self):
+        with controlled() as (held, path):
+            client = Talk(path)
+            client.say("object-add", **{"qom-type": "iommufd", "id": "iommufd0"})
+            client.say("object-add", **{"qom-type": "dma-space", "id": "dma0", "iommufd": "iommufd0", "faults": True})
+            refused = client.ask("device_add", driver="vfio-pci", id="edu0", host=EDU, iommufd="iommufd0", space="dma0")["error"]
+            self.assertIn("attach it without a fault queue (dma-space: faults=off)", refused["desc"])
+            self.assertFalse({IOMMU, node_of(EDU)} & held.files())
+            client.say("object-del", id="dma0")
+            self.assertIn("IOMMU_FAULT", {entry["name"] for entry in client.say("query-qmp-schema")})
+
     def test_dirty_pages_are_told_while_a_log_runs(self):
         with controlled() as (_, path):
             client = Talk(path)
