@@ -252,6 +252,18 @@ void add_to(CLI::App& command, ModelArguments& arguments) {
             "--machine,--model", arguments.machine,
             "the machine: devices=edu,nvme:size=64M, or a file FILE.json; without it one device of each kind")
         ->type_name("DESCRIPTION");
+    command
+        .add_option_function<std::string>(
+            "--trace",
+            [&arguments](const std::string& file) {
+                arguments.traced = true;
+                arguments.trace = file;
+            },
+            "tell of each call that the model answers, with its arguments, result and cause, a line each on "
+            "standard "
+            "error or in FILE")
+        ->expected(0, 1)
+        ->type_name("[FILE]");
 }
 
 // Takes away the words of the command that is to be started: what follows the first "--".

@@ -10,6 +10,8 @@ namespace iommufd::inline v0_1::cli {
 
 struct ModelArguments {
     std::string machine;  // as --model has it
+    bool traced = false;
+    std::string trace;  // the file; empty: standard error
     std::vector<std::string> command;
 };
 

@@ -65,6 +65,7 @@ bool Supervisor::status_of(Tracee& tracee, int folder, std::uint64_t address, in
                           .size = 0};
                 return true;
             }
+            if (identity.container != files_.container()) return false;
         }
         path = paths_.of_descriptor(tracee, folder);
     }

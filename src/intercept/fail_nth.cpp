@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 #include "intercept/fail_nth.hpp"
 
-#include <poll.h>
-
 #include <algorithm>
 #include <array>
 #include <cerrno>
@@ -81,8 +79,7 @@ bool FailNth::is_of(const model::File& file) noexcept {
 std::uint64_t FailNth::get(pid_t thread) {
     const auto found = threads_.find(thread);
     if (found == threads_.end()) return 0;
-    pollfd ended{.fd = found->second.process.number(), .events = POLLIN, .revents = 0};
-    if (::poll(&ended, 1, 0) == 0) return found->second.n;
+    if (!has_ended(found->second.process)) return found->second.n;
     threads_.erase(found);  // its number may be another's by now
     return 0;
 }

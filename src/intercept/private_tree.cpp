@@ -39,6 +39,9 @@ Result<PrivateTree> PrivateTree::make(const model::Tree& tree) {
     PrivateTree made(root);
     made.folder_ = sys::Fd(sys::host_kernel(), ::open(root.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!made.folder_) return cannot(errno);
+    struct stat status{};
+    if (::fstat(made.folder_.number(), &status) < 0) return cannot(errno);
+    made.container_ = status.st_dev;
     int error = 0;
     tree.each([&](const std::string& path, const model::Tree::Entry& entry) {
         if (error == 0 && !path.empty()) error = make_entry(made.folder_.number(), path, entry);

@@ -24,6 +24,8 @@ public:
 
     // Opens a real path of the tree: a descriptor or a negative errno.
     int open(const std::string& real, int flags) const;
+    // Where all its files are.
+    dev_t container() const noexcept { return container_; }
     // The model's path of a file in it; empty where it isn't in it.
     std::string path_of(std::string_view file) const;
 
@@ -31,6 +33,7 @@ private:
     explicit PrivateTree(std::string root) : root_(std::move(root)) {}
 
     std::string root_;
+    dev_t container_ = 0;
     sys::Fd folder_;
 };
 

@@ -2,6 +2,7 @@
 #include "intercept/process_memory.hpp"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -13,6 +14,7 @@
 #include <string>
 
 #include "intercept/huge_pages.hpp"
+#include "intercept/map_query.hpp"
 #include "model/move_all.hpp"
 
 #ifndef PIDFD_THREAD
@@ -23,6 +25,8 @@ namespace iommufd::inline v0_1::intercept {
 namespace {
 
 constexpr std::uint64_t kPage = 4096;
+constexpr std::size_t kMostUnused = 16;  // each is three descriptors
+constexpr std::size_t kMostThreads = 64;
 
 sys::Fd open_at(pid_t process, const char* name, int flags) {
     return {sys::host_kernel(), ::open(proc_path(process, name).c_str(), flags | O_CLOEXEC)};
@@ -50,6 +54,11 @@ sys::Fd open_process(pid_t thread) {
     return {sys::host_kernel(), static_cast<int>(process)};
 }
 
+bool has_ended(const sys::Fd& process) {
+    pollfd ended{.fd = process.number(), .events = POLLIN, .revents = 0};
+    return ::poll(&ended, 1, 0) != 0;
+}
+
 int ProcessMemory::read(void* to, std::uint64_t from, std::size_t length) noexcept {
     const std::size_t held = files_.read(to, from, length);
     to = static_cast<std::byte*>(to) + held;
@@ -75,7 +84,7 @@ int ProcessMemory::populate(std::uint64_t from, std::uint64_t length, bool write
     const std::uint64_t last = from + length - 1;
     try {
         std::uint64_t next = from;
-        const std::vector<model::MappedPiece> pieces = mapped();
+        const std::vector<model::MappedPiece> pieces = mapped_between(from, last);
         for (const model::MappedPiece& piece : pieces) {
             if (piece.last < next) continue;
             if (piece.first > next || !(write ? piece.writable : piece.readable)) return -EFAULT;
@@ -108,10 +117,15 @@ std::vector<model::MappedPiece> ProcessMemory::mapped() {
     return model::parse_maps(text);
 }
 
+std::vector<model::MappedPiece> ProcessMemory::mapped_between(std::uint64_t first, std::uint64_t last) {
+    std::vector<model::MappedPiece> pieces;
+    return query_maps(maps_.number(), first, last, pieces) ? pieces : mapped();
+}
+
 std::uint64_t ProcessMemory::page_size(std::uint64_t from, std::uint64_t length) noexcept {
     std::uint64_t smallest = 0;
     try {
-        for (const model::MappedPiece& piece : mapped()) {
+        for (const model::MappedPiece& piece : mapped_between(from, from + (length - 1))) {
             if (piece.last < from || piece.first > from + (length - 1)) continue;
             const std::uint64_t size = page_size_of(piece.container);
             smallest = smallest == 0 ? size : std::min(smallest, size);
@@ -130,16 +144,35 @@ bool ProcessMemory::alive() const noexcept {
 
 std::shared_ptr<ProcessMemory> ProcessMemories::known(pid_t process) const {
     const auto found = known_.find(process);
-    std::shared_ptr<ProcessMemory> memory = found == known_.end() ? nullptr : found->second.lock();
-    return memory && memory->alive() ? memory : nullptr;
+    return found != known_.end() && found->second->alive() ? found->second : nullptr;
+}
+
+void ProcessMemories::forget_unused() {
+    const bool many = known_.size() >= kMostUnused;
+    std::erase_if(known_, [&](const auto& entry) {
+        return entry.second.use_count() == 1 && (many || !entry.second->alive());
+    });
+}
+
+pid_t ProcessMemories::process_of(pid_t thread) {
+    if (const auto found = threads_.find(thread); found != threads_.end()) {
+        if (!has_ended(found->second.thread)) return found->second.process;
+        threads_.erase(found);  // its number may be another's by now
+    }
+    sys::Fd opened(sys::host_kernel(), static_cast<int>(::syscall(SYS_pidfd_open, thread, PIDFD_THREAD)));
+    const pid_t process = intercept::process_of(thread);
+    if (!opened || process < 0 || has_ended(opened)) return process;
+    if (threads_.size() >= kMostThreads) threads_.clear();
+    threads_.emplace(thread, Thread{.thread = std::move(opened), .process = process});
+    return process;
 }
 
 int ProcessMemories::of(pid_t thread, std::shared_ptr<ProcessMemory>& memory) {
-    std::erase_if(known_, [](const auto& entry) { return entry.second.expired(); });
     const pid_t process = process_of(thread);
     if (process < 0) return -ESRCH;
     memory = known(process);
     if (memory) return 0;
+    forget_unused();
     sys::Fd bytes = open_at(process, "mem", O_RDWR);
     sys::Fd maps = open_at(process, "maps", O_RDONLY);
     sys::Fd folder = open_at(process, "", O_PATH | O_DIRECTORY);

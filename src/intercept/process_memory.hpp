@@ -27,6 +27,7 @@ pid_t process_of(pid_t thread);
 
 // A thread, or before Linux 6.9 its process: readable when it has ended. Empty where there is none.
 sys::Fd open_process(pid_t thread);
+bool has_ended(const sys::Fd& process);
 
 class ProcessMemory final : public model::AddressSpace {
 public:
@@ -43,21 +44,35 @@ public:
     bool alive() const noexcept;
 
 private:
+    // All pieces that have some of [first, last], and maybe others.
+    std::vector<model::MappedPiece> mapped_between(std::uint64_t first, std::uint64_t last);
+
     const sys::Fd memory_;  // /proc/PID/mem
     const sys::Fd maps_;    // /proc/PID/maps
     HeldFiles files_;
 };
 
-// One for each process, while somebody uses it. No threads.
+// One for each process, while somebody uses it; of those that nobody uses, some that may be used again. No threads.
 class ProcessMemories {
 public:
     // 0, -EACCES where it may not be looked at, -EMFILE, -ESRCH. The caller makes sure that the thread is who it was.
     int of(pid_t thread, std::shared_ptr<ProcessMemory>& memory);
-    // Of a process, if somebody uses it; else null.
+    // Of a process, if it was asked for before; else null.
     std::shared_ptr<ProcessMemory> known(pid_t process) const;
 
 private:
-    std::map<pid_t, std::weak_ptr<ProcessMemory>> known_;  // by process
+    // Until it ends, a thread belongs to one process.
+    struct Thread {
+        sys::Fd thread;
+        pid_t process;
+    };
+
+    pid_t process_of(pid_t thread);
+    void forget_unused();
+
+    std::map<pid_t, Thread> threads_;
+
+    std::map<pid_t, std::shared_ptr<ProcessMemory>> known_;  // by process
 };
 
 }  // namespace iommufd::inline v0_1::intercept

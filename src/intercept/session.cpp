@@ -96,7 +96,7 @@ Result<Outcome> run(const model::Description& description, const std::vector<std
     model::Machine machine(description);
     auto files = PrivateTree::make(model::Inside::of(machine).tree);
     if (!files) return files.error();
-    Supervisor supervisor(machine, *files, description.mock ? options.failures : nullptr);
+    Supervisor supervisor(machine, *files, description.mock ? options.failures : nullptr, options.trace);
     (void)::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
     auto child = start(words, *filter);
     if (!child) return child.error();

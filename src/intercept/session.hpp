@@ -24,6 +24,7 @@ struct Outcome {
 
 struct RunOptions {
     AllocationFailures* failures = nullptr;  // for programs that inject faults
+    int trace = -1;                          // where a line for each call is written to
 };
 
 // The program's name is looked for in PATH. Fails where nothing can be run under a supervisor here.

@@ -13,13 +13,15 @@
 
 namespace iommufd::inline v0_1::intercept {
 
-Supervisor::Supervisor(model::Machine& machine, const PrivateTree& files, AllocationFailures* failures)
+Supervisor::Supervisor(model::Machine& machine, const PrivateTree& files, AllocationFailures* failures,
+                       int trace)
     : inside_(model::Inside::of(machine)),
       files_(files),
       paths_(inside_.tree, files),
       own_pids_(std::filesystem::read_symlink("/proc/self/ns/pid").string()),
       fail_nth_(failures) {
     model::Inside::place_regions(machine, kRegions);
+    if (trace >= 0) trace_.emplace(trace, inside_.files);
 }
 
 void Supervisor::see_closes() {
@@ -31,15 +33,11 @@ void Supervisor::serve(int listener) {
     if (::ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &call) < 0) return;
     see_closes();  // what ended before this call was made
     Tracee tracee(listener, call, closes_, memories_);
-    Answer answered;
-    try {
-        const model::CallerScope scope(tracee);
-        std::optional<FailNth::Armed> armed;
-        if (fail_nth_.exists() && !is_on_fail_nth(call.data)) armed.emplace(fail_nth_, tracee.thread());
-        answered = answer(tracee, call.data);
-    } catch (const std::bad_alloc&) {
-        answered = {.value = -ENOMEM};
-    }
+    const model::CallerScope scope(tracee);
+    std::optional<Trace::Line> line;
+    if (trace_) line.emplace(trace_->before(tracee, call.data));
+    const Answer answered = answer_as_asked(tracee, call.data);
+    if (line && answered.ours) trace_->after(tracee, *line, answered.value);
     seccomp_notif_resp response{};
     response.id = call.id;
     if (!answered.ours)
@@ -49,6 +47,16 @@ void Supervisor::serve(int listener) {
     else
         response.val = answered.value;
     (void)::ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &response);  // fails where it was killed meanwhile
+}
+
+Answer Supervisor::answer_as_asked(Tracee& tracee, const seccomp_data& call) {
+    try {
+        std::optional<FailNth::Armed> armed;
+        if (fail_nth_.exists() && !is_on_fail_nth(call)) armed.emplace(fail_nth_, tracee.thread());
+        return answer(tracee, call);
+    } catch (const std::bad_alloc&) {
+        return {.value = -ENOMEM};
+    }
 }
 
 bool Supervisor::is_on_fail_nth(const seccomp_data& call) {

@@ -19,6 +19,7 @@
 #include "intercept/path.hpp"
 #include "intercept/private_tree.hpp"
 #include "intercept/process_memory.hpp"
+#include "intercept/trace.hpp"
 #include "intercept/tracee.hpp"
 #include "iommufd/model/machine.hpp"
 #include "model/inside.hpp"
@@ -35,8 +36,9 @@ struct Answer {
 
 class Supervisor {
 public:
-    // `failures`: null where no program may let the supervisor's allocations fail. Throws std::system_error, std::bad_alloc.
-    Supervisor(model::Machine& machine, const PrivateTree& files, AllocationFailures* failures);
+    // `failures`: null where no program may let the supervisor's allocations fail. `trace`: where a line for each answer is
+    // written to, or -1. Throws std::system_error, std::bad_alloc.
+    Supervisor(model::Machine& machine, const PrivateTree& files, AllocationFailures* failures, int trace);
 
     // Readable when see_closes() has something to do.
     int closes() const noexcept { return closes_.fd(); }
@@ -47,6 +49,7 @@ public:
     void serve(int listener);
 
 private:
+    Answer answer_as_asked(Tracee& tracee, const seccomp_data& call);
     Answer answer(Tracee& tracee, const seccomp_data& call);
     bool is_on_fail_nth(const seccomp_data& call);
 
@@ -88,6 +91,7 @@ private:
     LastCloses closes_;
     ProcessMemories memories_;
     FailNth fail_nth_;
+    std::optional<Trace> trace_;
 };
 
 }  // namespace iommufd::inline v0_1::intercept

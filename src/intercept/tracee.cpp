@@ -13,6 +13,7 @@
 #include <array>
 #include <cerrno>
 #include <climits>
+#include <cstdio>
 #include <cstring>
 
 #include "intercept/descendants.hpp"
@@ -22,6 +23,7 @@ namespace iommufd::inline v0_1::intercept {
 namespace {
 
 constexpr std::uint64_t kPage = 4096;
+constexpr std::size_t kSmall = 16;  // as a struct's size is
 
 }  // namespace
 
@@ -39,7 +41,27 @@ std::string Tracee::link(std::string_view name) const {
     return {target.data(), static_cast<std::size_t>(length)};
 }
 
+bool Tracee::read_ahead(std::uint64_t from) noexcept {
+    read_length_ = 0;
+    const iovec local{read_.data(), std::min<std::size_t>(read_.size(), kPage - from % kPage)};
+    const iovec remote{reinterpret_cast<void*>(from), local.iov_len};
+    const ssize_t length = ::process_vm_readv(thread_, &local, 1, &remote, 1, 0);
+    if (length < 0 || !waits()) return false;
+    read_from_ = from;
+    read_length_ = static_cast<std::size_t>(length);
+    return true;
+}
+
 int Tracee::copy_from(void* to, std::uint64_t from, std::size_t length) noexcept {
+    const auto is_read = [&] {
+        return from >= read_from_ && from - read_from_ <= read_length_ &&
+               length <= read_length_ - (from - read_from_);
+    };
+    if (length <= kSmall && !is_read() && !read_ahead(from)) return -EFAULT;
+    if (is_read()) {
+        std::memcpy(to, read_.data() + (from - read_from_), length);
+        return 0;
+    }
     const int rc = model::move_all(length, [&](std::size_t done, std::size_t rest) {
         const iovec local{static_cast<std::byte*>(to) + done, rest};
         const iovec remote{reinterpret_cast<void*>(from + done), rest};
@@ -49,6 +71,7 @@ int Tracee::copy_from(void* to, std::uint64_t from, std::size_t length) noexcept
 }
 
 int Tracee::copy_to(std::uint64_t to, const void* from, std::size_t length) noexcept {
+    read_length_ = 0;
     return model::move_all(length, [&](std::size_t done, std::size_t rest) -> ssize_t {
         if (!waits()) return -1;
         const iovec local{const_cast<std::byte*>(static_cast<const std::byte*>(from)) + done, rest};
@@ -97,7 +120,9 @@ int Tracee::memory(std::shared_ptr<model::AddressSpace>& space) {
 bool Tracee::identify(int fd, model::FileIdentity& identity) {
     if (fd < 0) return false;
     struct stat found{};
-    if (::stat(proc("fd/" + std::to_string(fd)).c_str(), &found) < 0 || !waits()) return false;
+    std::array<char, 40> path{};  // no string: each call comes here
+    (void)std::snprintf(path.data(), path.size(), "/proc/%d/fd/%d", thread_, fd);
+    if (::stat(path.data(), &found) < 0 || !waits()) return false;
     identity = model::identity_of(found);
     return true;
 }

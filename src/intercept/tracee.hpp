@@ -8,6 +8,7 @@
 
 #include <linux/seccomp.h>
 
+#include <array>
 #include <memory>
 #include <string>
 
@@ -40,6 +41,7 @@ public:
     // What give() makes: close-on-exec unless said otherwise.
     void give_across_exec() noexcept { close_on_exec_ = false; }
 
+    // What one call reads twice is the same both times, unless it has written meanwhile.
     int copy_from(void* to, std::uint64_t from, std::size_t length) noexcept override;
     int copy_to(std::uint64_t to, const void* from, std::size_t length) noexcept override;
     std::vector<model::MappedPiece> mapped() override;
@@ -52,12 +54,18 @@ public:
     int close(int number) override;
 
 private:
+    bool read_ahead(std::uint64_t from) noexcept;
+
     const int listener_;
     const std::uint64_t id_;
     const pid_t thread_;
     LastCloses& closes_;
     ProcessMemories& memories_;
     bool close_on_exec_ = true;
+    // What was read of a page last, from where on: a struct's size is read before the rest of it, and is then there already.
+    std::uint64_t read_from_ = 0;
+    std::size_t read_length_ = 0;
+    std::array<std::byte, 128> read_;
 };
 
 }  // namespace iommufd::inline v0_1::intercept

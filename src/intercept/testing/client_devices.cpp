@@ -5,6 +5,7 @@
 #include <sys/uio.h>
 
 #include "intercept/testing/edu.hpp"
+#include "uapi/vhost.hpp"
 
 namespace client {
 namespace {
@@ -49,6 +50,25 @@ void drives(char**) {
     EXPECT(destroy(iommufd, ioas) == 0);
 }
 
+void sends_messages(char**) {
+    namespace vhost = uapi::vhost;
+    const int device = ::open("/dev/vhost-vdpa-0", O_RDWR | O_CLOEXEC);
+    EXPECT(call(device, vhost::kSetOwner, nullptr) == 0);
+    std::uint64_t features = 1U << vhost::kIotlbMsgV2 | 1U << vhost::kIotlbBatch;
+    EXPECT(call(device, vhost::kSetBackendFeatures, &features) == 0);
+    unsigned char* const memory = pages(1, MAP_SHARED);
+    const auto send = [&](std::uint8_t type, std::uint64_t size) {
+        vhost::MsgV2 message{};
+        message.type = vhost::kMsgIotlbV2;
+        message.iotlb = {
+            .iova = 0x1000, .size = size, .uaddr = address(memory), .perm = vhost::kAccessRw, .type = type};
+        return ::write(device, &message, sizeof message);
+    };
+    EXPECT(send(vhost::kIotlbUpdate, kPage) == sizeof(vhost::MsgV2));
+    EXPECT(send(vhost::kIotlbInvalidate, kPage) == sizeof(vhost::MsgV2));
+    EXPECT(::close(device) == 0);
+}
+
 void unmaps_too_early(char**) {
     const int iommufd = open_iommufd();
     const Edu edu(iommufd);
@@ -66,6 +86,9 @@ void unmaps_too_early(char**) {
 
 }  // namespace
 
-const Named kDevices[] = {{"drives", drives}, {"unmaps_too_early", unmaps_too_early}, {nullptr, nullptr}};
+const Named kDevices[] = {{"drives", drives},
+                          {"unmaps_too_early", unmaps_too_early},
+                          {"sends_messages", sends_messages},
+                          {nullptr, nullptr}};
 
 }  // namespace client
