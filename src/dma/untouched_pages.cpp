@@ -42,10 +42,12 @@ struct Part {
 
 class Toucher {
 public:
-    Toucher(int fd, std::uint64_t offset, std::span<std::byte> mapping)
+    // `is_whole`: the file has no sparse part.
+    Toucher(int fd, std::uint64_t offset, std::span<std::byte> mapping, bool is_whole)
         : fd_(fd),
           offset_(offset),
           mapping_(mapping),
+          is_whole_(is_whole),
           page_(static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE))) {}
 
     Result<void> touch_holes() {
@@ -78,7 +80,7 @@ private:
     }
 
     Result<void> touch_cached(Part part) const {
-        const auto pages = cached(part);
+        const auto pages = is_whole_ ? std::optional(part.length() / page_) : cached(part);
         if (!pages || *pages == 0) return {};
         if (*pages * page_ >= part.length())
             return prefault(mapping_.subspan(part.first - offset_, part.length()), page_, false, 1);
@@ -90,6 +92,7 @@ private:
     const int fd_;
     const std::uint64_t offset_;
     const std::span<std::byte> mapping_;
+    const bool is_whole_;
     const std::uint64_t page_;
 };
 
@@ -101,7 +104,8 @@ Result<void> touch_allocated_pages(int fd, std::uint64_t offset, std::span<std::
     if (::fstatfs(fd, &system) < 0 || system.f_type != TMPFS_MAGIC || ::fstat(fd, &status) < 0 ||
         status.st_blocks == 0)
         return {};
-    return Toucher(fd, offset, mapping).touch_holes();
+    constexpr std::int64_t kBlock = 512;
+    return Toucher(fd, offset, mapping, status.st_blocks >= status.st_size / kBlock).touch_holes();
 }
 
 }  // namespace iommufd::inline v0_1::dma

@@ -57,7 +57,8 @@ public:
     // A descriptor that somebody opened; the library keeps a duplicate.
     // Of both: pages that fallocate() made of a shared file of tmpfs (a memfd) and nobody has touched are touched here, sparse parts
     // are not. Linux 7.3 pins such pages for a device as they are, and clears them when a process touches them first: what
-    // the device wrote would be gone. Who calls fallocate() later touches the pages before a device writes to them. Linux 6.5.
+    // the device wrote would be gone. Who calls fallocate() later touches the pages before a device writes to them, and so
+    // does who has allocated parts of a sparse file on a kernel without cachestat(2) (Linux 6.5, CONFIG_CACHESTAT_SYSCALL).
     static Result<Memory> fd(int descriptor, std::uint64_t length, Options options);
     // A dma-buf, a part of a device's BAR say (vfio::export_dma_buf); the library keeps a duplicate. It has no address
     // here, no reader sees it, and only an IOAS takes it. What its exporter revokes (a reset, memory decoding turned off)
