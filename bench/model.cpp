@@ -80,7 +80,7 @@ struct Attached {
     }
     std::shared_ptr<Domain> domain = std::make_shared<Domain>(model::Geometry{});
     std::unique_ptr<model::BlockedLog> log = std::make_unique<model::BlockedLog>();
-    std::unique_ptr<model::DmaPort> port = std::make_unique<model::DmaPort>(*log, "bench");
+    std::unique_ptr<model::DmaPort> port = std::make_unique<model::DmaPort>(*log, "bench", nullptr);
 };
 
 template <bool writes>

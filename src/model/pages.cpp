@@ -19,6 +19,13 @@ int check_length(std::uint64_t length) {
     return length == 0 || length > std::numeric_limits<std::uint64_t>::max() - user::kPage ? -EINVAL : 0;
 }
 
+// Linux pins up to so many pages at a time, and says of those that end where all addresses end that they don't fit, before it looks whether
+// they are there (pfn_reader_user_pin() of drivers/iommu/iommufd/pages.c, gup_fast_fallback() of mm/gup.c).
+bool ends_with_everything(user::Address start, std::uint64_t size) noexcept {
+    constexpr std::uint64_t kPinnedAtOnce = 8192 * user::kPage;
+    return start + size == 0 && size <= kPinnedAtOnce;
+}
+
 }  // namespace
 
 Pages::Pages(std::uint64_t start, bool writable, Charge charge)
@@ -118,8 +125,10 @@ int Pages::populate(std::uint64_t byte, std::uint64_t length) const {
         if (!missing) return 0;
         const std::uint64_t start = hint(missing->first * user::kPage);
         const std::uint64_t size = (missing->last - missing->first + 1) * user::kPage;
-        const int rc =
-            file_ ? file_->populate(start, size) : physical::populate(in_space(start), size, writable_);
+        const int rc = file_ ? file_->populate(start, size)
+                       : ends_with_everything(start, size)
+                           ? -EOVERFLOW
+                           : physical::populate(in_space(start), size, writable_);
         if (rc < 0 || missing->last == rest.last) return rc;
         rest.first = missing->last + 1;
     }

@@ -7,10 +7,12 @@
 //     rarely:  b = 1; sys::membarrier();                 read a      one of the two sees the other's 1
 #pragma once
 
+#include "iommufd/visibility.hpp"
+
 namespace iommufd::inline v0_1::sys {
 
 // Must come first. False: the kernel has none, or ThreadSanitizer watches, which doesn't know of it.
-bool register_membarrier() noexcept;
+IOMMUFD_EXPORT bool register_membarrier() noexcept;
 void membarrier() noexcept;
 
 }  // namespace iommufd::inline v0_1::sys

@@ -13,11 +13,12 @@
 #include <atomic>
 #include <cstdint>
 
+#include "iommufd/visibility.hpp"
 #include "sys/mutex.hpp"
 
 namespace iommufd::inline v0_1::sys {
 
-class IOMMUFD_THREAD_ANNOTATION(capability("mutex")) OwnedMutex {
+class IOMMUFD_EXPORT IOMMUFD_THREAD_ANNOTATION(capability("mutex")) OwnedMutex {
 public:
     enum class Hold : std::uint8_t { as_owner, as_any };
 

@@ -162,5 +162,16 @@ TEST_F(FoundTest, AMockQueueThatGoesMakesRoomForTheFirstWhicheverItWas) {
     EXPECT_EQ(hw_queue(id, 0, mock::kApertureStart + kPage), 0);
 }
 
+// Where the last page of all is pinned together with the first that isn't there, the sum is looked at first.
+TEST_F(FoundTest, PagesUpToTheEndOfAllAddressesOverflowUnlessTheyAreMoreThanArePinnedAtOnce) {
+    const auto last = [&](std::uint64_t pages) {
+        return map(std::uint64_t{0} - pages * kPage, pages * kPage - kPage / 2, mock::kApertureStart);
+    };
+    EXPECT_EQ(last(1), -EOVERFLOW);
+    EXPECT_EQ(last(2), -EOVERFLOW);
+    EXPECT_EQ(last(8192), -EOVERFLOW);
+    EXPECT_EQ(last(8193), -EFAULT);
+}
+
 }  // namespace
 }  // namespace iommufd::kernel_tests
