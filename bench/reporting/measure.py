@@ -42,6 +42,12 @@ def hand_over(program, batches, clients, vm=()):
     return json.loads(output[output.index("{"):])
 
 
+def supervise(program, rounds):
+    """See bench/supervise.cpp."""
+    output = subprocess.run([program.resolve(), str(rounds)], stdout=subprocess.PIPE, text=True, check=True).stdout
+    return json.loads(output)
+
+
 def machine(root):
     def line(*command):
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[0]
@@ -69,6 +75,10 @@ def everything(root, build, vm_memory, figures, keep):
         program = build / "bench/bench_hand_over"
         vm = [root / "vm/run", "--timeout", "600", "--give", "edu", "--"]
         figures["hand_over"] = [hand_over(program, 20, 1000), hand_over(program, 5, 1000, vm)]
+        keep()
+    if "supervise" not in figures:
+        print("bench_supervise...", file=sys.stderr)
+        figures["supervise"] = supervise(build / "bench/bench_supervise", 20)
         keep()
     for size in vm_memory.split(","):
         if size in figures.setdefault("vm", {}):

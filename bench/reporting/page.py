@@ -12,6 +12,7 @@ SCANS = {"Best": "libiommufd", "Avx512": "libiommufd with AVX-512", "Avx2": "lib
 BESIDE = {"Spinner": "a thread that spins", "Stranger": "one that maps and unmaps in another space",
           "Writer": "one that maps and unmaps in the reader's space"}
 PAUSES = (0, 2, 10, 50)
+SUPERVISED = {"option": "IOMMU_OPTION", "register_read": "a register read", "map": "a page mapped", "unmap": "and unmapped"}
 BATCH = 100  # bench/hand_over.cpp has it
 
 
@@ -118,6 +119,13 @@ def handed_over(found):
                   for way, name in WAYS.items()])
 
 
+def supervised(found):
+    names = {"bare": "the least supervisor", "not_the_models": "a path that is not the model's", **SUPERVISED}
+    return table(["", "half of the batches", "the fastest", "to the least supervisor's"],
+                 [[name, f"{found[call]['median']:.1f}", f"{found[call]['fastest']:.1f}",
+                   times(found[call]["fastest"], found["bare"]["fastest"])] for call, name in names.items()])
+
+
 NEAR, FAR = 64 << 10, 256 << 20  # bench/model.cpp has them
 BLOCKS = {64: "64 bytes", 4096: "4 KiB", 65536: "64 KiB"}
 WAYS_OF_DMA = {"read": "reads", "write": "writes"}
@@ -198,6 +206,8 @@ def goals(figures):
         for kind in ("iommufd", "iommufd and device"):
             most(f"a hand-over of {kind} to a bare exchange, 99 % of them, {KERNELS[found['kernel']]}",
                  found[kind]["broker"]["p99"] / found[kind]["bare"]["p99"], 2, "x")
+    for call, name in SUPERVISED.items():
+        most(f"a program's call under `iommufd model`, {name}", figures["supervise"][call]["median"], 8, " us")
     model = figures["model"]
     for way, verb in WAYS_OF_DMA.items():
         for size, where in ((NEAR, "64 KiB"), (FAR, "256 MiB")):
@@ -326,6 +336,13 @@ A bump allocator can't give back what it has for another size, nor take what is 
 A buffer of a pool in place of another, one of 256, in nanoseconds:
 
 {buffers(alloc)}
+
+## Calls under `iommufd model`
+
+Microseconds of a program's call that the supervisor answers, and of one that it leaves to the kernel. Beside it one that stops for the
+least supervisor there can be, which takes it and answers 0.
+
+{supervised(figures["supervise"])}
 
 ## Runs of dirty pages
 
