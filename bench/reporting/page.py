@@ -161,6 +161,14 @@ def beside_qemu(vm):
     return {theirs: vm["qemu"][theirs] / figure_of(vm, ours) for theirs, ours in pairs.items() if theirs in vm["qemu"]}
 
 
+def commits(figures):
+    """That of most parts, and those that were measured at another."""
+    of = figures["commits"]
+    most = max(of.values(), key=list(of.values()).count)
+    others = [f"{part} of {commit}" for part, commit in of.items() if commit != most]
+    return f"commit {most}" + (f" ({', '.join(others)})" if others else "")
+
+
 def goals(figures):
     translate, mapping, alloc, dirty = (figures[name] for name in ("translate", "map", "alloc", "dirty"))
 
@@ -226,7 +234,7 @@ def text(figures):
     sections = [f"""# Performance
 
 Made by `bench/report`: medians of 7 runs (in the VM of 3), in which what is compared is measured by turns. {machine["cpu"]},
-{machine["compiler"]}, commit {machine["commit"]}. Figures of another machine differ; `iommufd bench` measures yours, and the ratios
+{machine["compiler"]}, {commits(figures)}. Figures of another machine differ; `iommufd bench` measures yours, and the ratios
 are what `./test.sh` looks at.
 
 ## Aims
