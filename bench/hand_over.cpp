@@ -144,6 +144,7 @@ std::vector<std::string> nodes_of(sys::Kernel& kernel, const std::string& device
 }
 
 constexpr int kBatch = 100;
+constexpr int kMostBatchesOfDevice = 5;  // each exchange waits for the last one's device
 // Until the broker has taken back what a batch, or a device's client, has left.
 constexpr std::chrono::milliseconds kRest{300}, kRestOfDevice{20};
 
@@ -319,7 +320,7 @@ void measure(const std::string& folder, int batches, int clients, std::string de
     measure_one_client(folder, kernel, {}, batches);
     if (!device.empty()) {
         std::printf(", \"iommufd and device\": ");
-        measure_one_client(folder, kernel, device, std::max(batches / 5, 1));
+        measure_one_client(folder, kernel, device, std::min(batches, kMostBatchesOfDevice));
     }
     std::printf(", \"many\": ");
     measure_many_clients(folder, kernel, clients);

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 OR MIT
 """What the tests demand: ratios of one run, with room for a noisy machine."""
 
-from .measure import benchmark, hand_over
+from .measure import benchmark, hand_over, supervise
 
 
 class Gates:
@@ -17,7 +17,7 @@ class Gates:
 def check(build):
     """The exit status."""
     gates = Gates()
-    for judge in (translation, readers, mapping, allocation, dirty, modelling, handing_over):
+    for judge in (translation, readers, mapping, allocation, dirty, modelling, handing_over, supervising):
         judge(gates, build)
     return bool(gates.missed)
 
@@ -84,3 +84,10 @@ def handing_over(gates, build):
     found = hand_over(build / "bench/bench_hand_over", 3, 1000)
     gates.demand("a bare exchange to a hand-over of an iommufd, half of them", found["iommufd"]["bare"]["p50"] /
                  found["iommufd"]["broker"]["p50"], 0.1)
+
+
+def supervising(gates, build):
+    found = supervise(build / "bench/bench_supervise", 3)
+    for call in ("option", "register_read", "map", "unmap"):
+        gates.demand(f"the least supervisor's call to `iommufd model`'s, {call}",
+                     found["bare"]["fastest"] / found[call]["fastest"], 0.05)

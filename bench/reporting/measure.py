@@ -42,6 +42,12 @@ def hand_over(program, batches, clients, vm=()):
     return json.loads(output[output.index("{"):])
 
 
+def supervise(program, rounds):
+    """See bench/supervise.cpp."""
+    output = subprocess.run([program.resolve(), str(rounds)], stdout=subprocess.PIPE, text=True, check=True).stdout
+    return json.loads(output)
+
+
 def machine(root):
     def line(*command):
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[0]
@@ -56,23 +62,23 @@ PROGRAMS = {"translate": 0.03, "map": 0.1, "readers": 0.2, "alloc": 0.03, "dirty
 
 
 def everything(root, build, vm_memory, figures, keep):
-    """Adds what is not among the figures yet, and calls keep() after each part."""
-    figures.setdefault("machine", machine(root))
+    """Adds what is not among the figures yet, with the commit that it is of, and calls keep() after each part."""
+    here = machine(root)
+    figures.setdefault("machine", here)
+
+    def part(what, name, among, measure):
+        if name in among:
+            return
+        print(f"{what}...", file=sys.stderr)
+        among[name] = measure()
+        figures.setdefault("commits", {})[what] = here["commit"]
+        keep()
+
     for name, seconds in PROGRAMS.items():
-        if name in figures:
-            continue
-        print(f"bench_{name}...", file=sys.stderr)
-        figures[name] = benchmark(build / f"bench/bench_{name}", ".", seconds, 7)
-        keep()
-    if "hand_over" not in figures:
-        print("bench_hand_over...", file=sys.stderr)
-        program = build / "bench/bench_hand_over"
-        vm = [root / "vm/run", "--timeout", "600", "--give", "edu", "--"]
-        figures["hand_over"] = [hand_over(program, 20, 1000), hand_over(program, 5, 1000, vm)]
-        keep()
+        part(name, name, figures, lambda: benchmark(build / f"bench/bench_{name}", ".", seconds, 7))  # noqa: B023
+    vm = [root / "vm/run", "--timeout", "600", "--give", "edu", "--"]
+    part("hand_over", "hand_over", figures, lambda: [hand_over(build / "bench/bench_hand_over", 20, 1000),
+                                                     hand_over(build / "bench/bench_hand_over", 5, 1000, vm)])
+    part("supervise", "supervise", figures, lambda: supervise(build / "bench/bench_supervise", 20))
     for size in vm_memory.split(","):
-        if size in figures.setdefault("vm", {}):
-            continue
-        print(f"the VM, {size}...", file=sys.stderr)
-        figures["vm"][size] = in_vm(root, build, size)
-        keep()
+        part(f"{size} in the VM", size, figures.setdefault("vm", {}), lambda: in_vm(root, build, size))  # noqa: B023

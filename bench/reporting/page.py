@@ -12,6 +12,7 @@ SCANS = {"Best": "libiommufd", "Avx512": "libiommufd with AVX-512", "Avx2": "lib
 BESIDE = {"Spinner": "a thread that spins", "Stranger": "one that maps and unmaps in another space",
           "Writer": "one that maps and unmaps in the reader's space"}
 PAUSES = (0, 2, 10, 50)
+SUPERVISED = {"option": "IOMMU_OPTION", "register_read": "a register read", "map": "a page mapped", "unmap": "and unmapped"}
 BATCH = 100  # bench/hand_over.cpp has it
 
 
@@ -118,6 +119,13 @@ def handed_over(found):
                   for way, name in WAYS.items()])
 
 
+def supervised(found):
+    names = {"bare": "the least supervisor", "not_the_models": "a path that is not the model's", **SUPERVISED}
+    return table(["", "half of the batches", "the fastest", "to the least supervisor's"],
+                 [[name, f"{found[call]['median']:.1f}", f"{found[call]['fastest']:.1f}",
+                   times(found[call]["fastest"], found["bare"]["fastest"])] for call, name in names.items()])
+
+
 NEAR, FAR = 64 << 10, 256 << 20  # bench/model.cpp has them
 BLOCKS = {64: "64 bytes", 4096: "4 KiB", 65536: "64 KiB"}
 WAYS_OF_DMA = {"read": "reads", "write": "writes"}
@@ -151,6 +159,14 @@ def beside_qemu(vm):
     pairs = {"prealloc-threads=2": "anonymous, transparent huge pages, 2 threads",
              "a shared memfd, prealloc-threads=2": "memfd, 4 KiB pages, by file, 2 threads"}
     return {theirs: vm["qemu"][theirs] / figure_of(vm, ours) for theirs, ours in pairs.items() if theirs in vm["qemu"]}
+
+
+def commits(figures):
+    """That of most parts, and those that were measured at another."""
+    of = figures["commits"]
+    most = max(of.values(), key=list(of.values()).count)
+    others = [f"{part} of {commit}" for part, commit in of.items() if commit != most]
+    return f"commit {most}" + (f" ({', '.join(others)})" if others else "")
 
 
 def goals(figures):
@@ -198,6 +214,8 @@ def goals(figures):
         for kind in ("iommufd", "iommufd and device"):
             most(f"a hand-over of {kind} to a bare exchange, 99 % of them, {KERNELS[found['kernel']]}",
                  found[kind]["broker"]["p99"] / found[kind]["bare"]["p99"], 2, "x")
+    for call, name in SUPERVISED.items():
+        most(f"a program's call under `iommufd model`, {name}", figures["supervise"][call]["median"], 8, " us")
     model = figures["model"]
     for way, verb in WAYS_OF_DMA.items():
         for size, where in ((NEAR, "64 KiB"), (FAR, "256 MiB")):
@@ -216,8 +234,8 @@ def text(figures):
     sections = [f"""# Performance
 
 Made by `bench/report`: medians of 7 runs (in the VM of 3), in which what is compared is measured by turns. {machine["cpu"]},
-{machine["compiler"]}, commit {machine["commit"]}. Figures of another machine differ; `iommufd bench` measures yours, and the ratios
-are what `./test.sh` looks at.
+{machine["compiler"]}, {commits(figures)}.
+Figures of another machine differ; `iommufd bench` measures yours, and the ratios are what `./test.sh` looks at.
 
 ## Aims
 
@@ -327,6 +345,13 @@ A buffer of a pool in place of another, one of 256, in nanoseconds:
 
 {buffers(alloc)}
 
+## Calls under `iommufd model`
+
+Microseconds of a program's call that the supervisor answers, and of one that it leaves to the kernel. Beside it one that stops for the
+least supervisor there can be, which takes it and answers 0.
+
+{supervised(figures["supervise"])}
+
 ## Runs of dirty pages
 
 Milliseconds for a bitmap of 32 MiB on huge pages, which stands for 1 TiB of pages of 4 KiB, of which so many are dirty at random. To read as much
@@ -350,6 +375,10 @@ memory and add it up takes {dirty["memory"] / 1e6:.1f} ms.
   32 GB/s, a millisecond is not enough. Pages read ahead by the program, from several places at once, or past the caches are no sooner
   there; on huge pages they are, and that is what is measured.
 - Pages of a file: to clear them alone, without mapping them for a device, doesn't take two threads less of one's time either.
+- A modelled device's 4 KiB that lie in the first cache: to take two mutexes, though without an atomic exchange, and to look the address up
+  are 5 ns beside a copy of 45.
+- A hand-over with a device on the model: to open a device, and to look at its file, is made up there, of a memfd and of copies; Linux
+  takes less.
 - A reader loses to a writer that never pauses little more than to one of another space: they are threads of one core. A kernel's map
   and unmap take tens of microseconds.
 """)
