@@ -4,8 +4,9 @@
 #include <cstdint>
 #include <span>
 
-// Maps and unmaps what the bytes say, by two mediated clients of a broker that share a device, each with a real descriptor of what is memory
-// or isn't. What is mapped must be what was asked for, of memory that may be, and nobody else's; nothing is left afterwards.
+// Maps and unmaps what the bytes say, by two mediated clients of a broker that share a device, each with a real descriptor
+// of what is memory or isn't. What is mapped must be what was asked for, of memory that may be, and nobody else's; nothing
+// is left afterwards.
 void map_and_unmap(std::span<const std::uint8_t> bytes);
 
 // As broker.cpp has it.
