@@ -146,7 +146,11 @@ public:
     void step(Numbers& numbers) {
         const auto what = numbers.take();
         const std::size_t client = what % 2;
-        if (what % 16 == 14) return hang_up(client);
+        if (what % 16 == 14) {
+            hang_up(client);
+            clients_[client] = admit();  // somebody else, in its place
+            return;
+        }
         if (what % 8 < 5) return map(client, numbers);
         unmap(client, numbers);
     }
@@ -214,14 +218,12 @@ private:
         if (is_unmapped) mapped_.erase(own);
     }
 
-    // And somebody else comes in its place.
     void hang_up(std::size_t client) {
         broker_->release(clients_[client]);
         std::erase_if(mapped_, [&](const Mapped& each) { return each.client == client; });
         std::uint64_t all = 0;
         for (const Mapped& each : mapped_) all += each.range.length();
         demand(machine_.leaks().pinned <= all, "what it had mapped is left");
-        clients_[client] = admit();
     }
 
     model::Machine machine_{model::parse("devices=edu:name=0000:00:10.0").value()};
