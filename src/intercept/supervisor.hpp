@@ -85,13 +85,16 @@ private:
     Answer move_pieces_at(Tracee& tracee, const seccomp_data& call, bool write);
     Answer mmap(Tracee& tracee, const seccomp_data& call);
 
+    // calls_memory.cpp
+    Answer memfd_create(Tracee& tracee, std::uint64_t name, std::uint64_t flags);
+
     const model::Inside inside_;
     const PrivateTree& files_;
     const Paths paths_;
     const std::string own_pids_;  // the namespace of this process's numbers
     LastCloses closes_;
     KnownThreads threads_;
-    ProcessMemories memories_;
+    ProcessMemories memories_{closes_};
     FailNth fail_nth_;
     std::optional<Trace> trace_;
 };

@@ -34,6 +34,8 @@ constexpr Name kOpenBits[] = {{O_CREAT, "CREAT"},     {O_EXCL, "EXCL"},         
 constexpr Names kOpen{"O_", kOpenBits};
 constexpr Name kProtectionBits[] = {{PROT_READ, "READ"}, {PROT_WRITE, "WRITE"}, {PROT_EXEC, "EXEC"}};
 constexpr Names kProtection{"PROT_", kProtectionBits};
+constexpr Name kMemoryBits[] = {{MFD_CLOEXEC, "CLOEXEC"}, {MFD_ALLOW_SEALING, "ALLOW_SEALING"}};
+constexpr Names kMemory{"MFD_", kMemoryBits};
 constexpr Name kIotlbTypes[] = {{uapi::vhost::kIotlbUpdate, "UPDATE"},
                                 {uapi::vhost::kIotlbInvalidate, "INVALIDATE"},
                                 {uapi::vhost::kIotlbBatchBegin, "BATCH_BEGIN"},
@@ -280,6 +282,11 @@ Trace::Line Trace::before(Tracee& tracee, const seccomp_data& call) {
         case SYS_read:
         case SYS_write:
             add_move(tracee, line, call, call.nr == SYS_write);
+            break;
+        case SYS_memfd_create:
+            line.text = "memfd_create(";
+            add_path(tracee, line, args[0]);
+            line.text += ", " + show_bits(args[1], kMemory);
             break;
         case SYS_mmap:
             line.text = "mmap(" + show_address(args[0]) + ", " + show_address(args[1]) + ", " +
