@@ -66,6 +66,8 @@ private:
     // The thread or process whose file of /proc that path names: "/status" of "/proc/self/status".
     std::optional<pid_t> named_in_proc(const Tracee& tracee, std::string_view text,
                                        std::string_view file) const;
+    // What a link in /proc to a descriptor shows, if that is of the model; else empty.
+    std::string shown_in_proc(const Tracee& tracee, std::string_view text) const;
     Answer open_status(Tracee& tracee, pid_t thread, int flags);
     Answer open_fail_nth(Tracee& tracee, pid_t thread, int flags);
 

@@ -16,6 +16,7 @@
 
 #include "error/operations.hpp"
 #include "intercept/filter.hpp"
+#include "intercept/path.hpp"
 #include "iommufd/error/error.hpp"
 #include "model/context.hpp"
 #include "model/vdpa_device.hpp"
@@ -140,11 +141,8 @@ void Trace::add_descriptor(Tracee& tracee, Line& line, int fd) {
         line.text += "AT_FDCWD";
         return;
     }
-    std::string name = tracee.link("fd/" + std::to_string(fd));
-    constexpr std::string_view kMemfd = "/memfd:";
-    if (name.starts_with(kMemfd)) name.erase(0, kMemfd.size());
-    if (const std::size_t gone = name.rfind(" (deleted)"); gone != name.npos) name.erase(gone);
-    line.text += std::to_string(fd) + '<' + name + '>';
+    const std::string link = tracee.link("fd/" + std::to_string(fd));
+    (line.text += std::to_string(fd) + '<').append(node_of(link)) += '>';
 }
 
 void Trace::add_ioctl(Tracee& tracee, Line& line, const seccomp_data& call) {
