@@ -42,6 +42,17 @@ std::uint64_t memory() {
     return reinterpret_cast<std::uint64_t>(kArea);
 }
 
+// A guest's table for who asks for one, and entries of it that lead to where a program maps its memory.
+void write_table() {
+    constexpr std::uint64_t kFirstIova = 1U << 24;
+    constexpr std::uint64_t kPresent = 7;  // writable, a user's
+    const uapi::HwptVtdS1 table{.flags = 0, .pgtbl_addr = kFirstIova, .addr_width = 48, .reserved = 0};
+    std::memcpy(reinterpret_cast<void*>(memory()), &table, sizeof table);
+    auto* const entries = reinterpret_cast<std::uint64_t*>(memory() + kPage);
+    for (std::uint64_t i = 0; i < kPage / sizeof *entries; ++i)
+        entries[i] = (kFirstIova + i % 4 * kPage) | kPresent;
+}
+
 class Input {
 public:
     Input(const std::uint8_t* data, std::size_t size) : data_(data), left_(size) {}
@@ -322,9 +333,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     static model::Machine machine = [] {
         model::Description description = model::everything();
         description.mock = true;
+        description.nesting = description.dirty_tracking = true;
+        description.devices[0].page_requests = true;
         return model::Machine(description);
     }();
     {
+        write_table();
         Calls calls(machine.kernel());
         Input input(data, size);
         while (!input.empty()) calls.make(input);
