@@ -75,6 +75,9 @@ TEST(ModelFirstStage, PermissionsAreThoseOfAllLevelsAndAUsers) {
     EXPECT_EQ(bench.machine.blocked_dma_count(), 5U);
     for (std::uint64_t n = 1; n < 6; ++n) bench.read_memory(iova(n), 8);
     EXPECT_EQ(bench.machine.blocked_dma_count(), 8U) << "1 and 2 may be read";
+    bench.tables.map(iova(2) + kPage, kPages);
+    EXPECT_FALSE(bench.writes(iova(2) + kPage, kPages))
+        << "its lowest table is remembered, and not for writing";
 }
 
 TEST(ModelFirstStage, PagesOf2MiBAnd1GiBAreTranslatedAndReservedBitsAreNot) {
@@ -85,12 +88,13 @@ TEST(ModelFirstStage, PagesOf2MiBAnd1GiBAreTranslatedAndReservedBitsAreNot) {
                      2);  // PAT and XD say nothing to a device
     bench.tables.map(iova(3), kPages, Bits::all | 1ULL << 13, 1);
     bench.tables.map(iova(4), GuestBench::kGuest, Bits::all | 1ULL << 29, 2);
-    bench.tables.map(iova(5), GuestBench::kGuest, Bits::all, 3);
+    bench.tables.map(iova(5), 0, Bits::all, 3);
     ASSERT_NE(bench.attach_table(), 0U);
     EXPECT_TRUE(bench.writes(iova(1) + kHuge - 1, kPages + kHuge - 1));
     EXPECT_TRUE(bench.writes(iova(2) + 5 * kHuge + 7, GuestBench::kGuest + 5 * kHuge + 7));
     EXPECT_EQ(bench.machine.blocked_dma_count(), 0U);
-    for (std::uint64_t n = 3; n < 6; ++n) bench.read_memory(iova(n), 1);
+    for (std::uint64_t n = 3; n < 5; ++n) bench.read_memory(iova(n), 1);
+    bench.read_memory(iova(5) + GuestBench::kGuest, 1);
     EXPECT_EQ(bench.machine.blocked_dma_count(), 3U);
 }
 

@@ -204,7 +204,10 @@ TEST(ModelNested, InvalidationsAreCheckedOneByOneAndThoseBeforeAnErrorAreDone) {
 }
 
 TEST(ModelNested, ParentsTellWhatWasWrittenTheGuestsTablesToo) {
-    GuestBench bench(GuestBench::nesting([](Description& d) { d.dirty_tracking = true; }),
+    GuestBench bench(GuestBench::nesting([](Description& d) {
+                         d.dirty_tracking = true;
+                         d.page_sizes = kPage;
+                     }),
                      uapi::kHwptDirtyTracking);
     bench.tables.map(kIova, kPages + 2 * kPage);
     ASSERT_NE(bench.attach_table(), 0U);

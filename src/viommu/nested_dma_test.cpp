@@ -38,6 +38,14 @@ vtd::Descriptor pages_of_pasid(std::uint64_t iova, unsigned pages = 0, bool leaf
     return {6 | 3ULL << 4 | std::uint64_t{kDomain} << 16, iova | std::uint64_t{leaf} << 6 | pages, 0, 0};
 }
 
+// It tells of pages of 4 KiB, however the memory lies.
+model::Description a_vtd_that_nests() {
+    model::Description description =
+        model::parse("devices=edu:dma-bits=64,nesting=on,dirty-tracking=on").value();
+    description.page_sizes = kPage;
+    return description;
+}
+
 class NestedDmaTest : public ::testing::Test {
 protected:
     void SetUp() override {
@@ -94,7 +102,7 @@ protected:
 
     static constexpr unsigned char kByte = 0x5a;
 
-    model::Machine machine_{model::parse("devices=edu:dma-bits=64,nesting=on,dirty-tracking=on").value()};
+    model::Machine machine_{a_vtd_that_nests()};
     model::testing::Memory memory_{kSize};
     GuestTables tables_{memory_.bytes(), kGuest};
     Backend backend_ =
