@@ -42,6 +42,19 @@ std::uint64_t memory() {
     return reinterpret_cast<std::uint64_t>(kArea);
 }
 
+constexpr std::uint64_t kFirstIova = 1U << 24;
+
+// A guest's table for who asks for one, in the second page: of all levels at once, its first entry leads to itself.
+void write_table() {
+    constexpr std::uint64_t kPresent = 7;  // writable, a user's
+    const uapi::HwptVtdS1 table{
+        .flags = 0, .pgtbl_addr = kFirstIova + kPage, .addr_width = 48, .reserved = 0};
+    std::memcpy(reinterpret_cast<void*>(memory()), &table, sizeof table);
+    auto* const entries = reinterpret_cast<std::uint64_t*>(memory() + kPage);
+    for (std::uint64_t i = 0; i < kPage / sizeof *entries; ++i)
+        entries[i] = (kFirstIova + (i + 1) % 4 * kPage) | kPresent;
+}
+
 class Input {
 public:
     Input(const std::uint8_t* data, std::size_t size) : data_(data), left_(size) {}
@@ -187,6 +200,32 @@ public:
         (void)kernel_.ioctl(fds_[1], uapi::vfio::kDeviceBindIommufd, bind);
         (void)kernel_.ioctl(fds_[2], uapi::vhost::kSetOwner, nullptr);
     }
+    // Lets the first device go through that table.
+    void nest() {
+        uapi::IoasAlloc ioas{};
+        call(uapi::kIoasAlloc, ioas);
+        uapi::IoasMap map{.flags = uapi::kMapFixedIova | uapi::kMapReadable | uapi::kMapWriteable,
+                          .ioas_id = ioas.out_ioas_id,
+                          .user_va = memory(),
+                          .length = kMemory,
+                          .iova = kFirstIova};
+        call(uapi::kIoasMap, map);
+        constexpr std::uint32_t kDevice = 1;  // the first id
+        uapi::HwptAlloc parent{.flags = uapi::kHwptNestParent | uapi::kHwptDirtyTracking,
+                               .dev_id = kDevice,
+                               .pt_id = ioas.out_ioas_id};
+        call(uapi::kHwptAlloc, parent);
+        uapi::HwptAlloc nested{.dev_id = kDevice,
+                               .pt_id = parent.out_hwpt_id,
+                               .data_type = uapi::kHwptDataVtdS1,
+                               .data_len = sizeof(uapi::HwptVtdS1),
+                               .data_uptr = memory()};
+        call(uapi::kHwptAlloc, nested);
+        uapi::vfio::DeviceAttachIommufdPt attach{.argsz = 12, .pt_id = nested.out_hwpt_id};
+        if (kernel_.ioctl(fds_[1], uapi::vfio::kDeviceAttachIommufdPt, &attach) < 0) std::abort();
+        constexpr std::uint16_t kBusMaster = 0x106;
+        (void)kernel_.pwrite(fds_[1], &kBusMaster, sizeof kBusMaster, (std::uint64_t{7} << 40) + 4);
+    }
     ~Calls() {
         for (const int fd : fds_) (void)kernel_.close(fd);
     }
@@ -222,6 +261,7 @@ public:
                                     std::uint64_t{which} << 40 | (offset & 0xfffff));
                 return;
             case 3:
+                if (which >= 128) return dma(offset, words[1], (words[4] & 1) != 0);
                 (void)kernel_.pwrite(fd, &words[4], length % 16 + 1,
                                      std::uint64_t{words[1] % 10} << 40 | (offset & 0xfffff));
                 return;
@@ -243,6 +283,19 @@ public:
     }
 
 private:
+    // Of edu: between its buffer and an IOVA.
+    void dma(std::uint64_t iova, std::uint64_t length, bool to_memory) {
+        constexpr std::uint64_t kBuffer = 0x40000;
+        const std::uint64_t registers[] = {to_memory ? kBuffer : iova, to_memory ? iova : kBuffer, length,
+                                           to_memory ? 3U : 1U};
+        for (std::size_t i = 0; i < std::size(registers); ++i)
+            (void)kernel_.pwrite(fds_[1], &registers[i], sizeof registers[i], 0x80 + 8 * i);
+    }
+    template <class T>
+    void call(uapi::Request request, T& argument) {
+        argument.size = sizeof argument;
+        (void)kernel_.ioctl(fds_[0], request, &argument);
+    }
     void ioctl(std::uint8_t what, std::uint8_t which, int fd, std::uint32_t* words, bool has_size) {
         using namespace uapi::vfio;
         using namespace uapi::vhost;
@@ -322,11 +375,15 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     static model::Machine machine = [] {
         model::Description description = model::everything();
         description.mock = true;
+        description.nesting = description.dirty_tracking = true;
+        description.devices[0].page_requests = true;
         return model::Machine(description);
     }();
     {
+        write_table();
         Calls calls(machine.kernel());
         Input input(data, size);
+        if (input.next() % 2 == 1) calls.nest();
         while (!input.empty()) calls.make(input);
     }
     if (machine.leaks().any()) {

@@ -139,6 +139,7 @@ private:
                 {"reserved", [&](const Json& taken) { ranges("iommu.reserved", taken, reserved_); }},
                 {"dirty-tracking",
                  [&](const Json& on) { flag("iommu.dirty-tracking", on, machine_.dirty_tracking); }},
+                {"nesting", [&](const Json& on) { flag("iommu.nesting", on, machine_.nesting); }},
                 {"unsafe-interrupts",
                  [&](const Json& on) { flag("iommu.unsafe-interrupts", on, machine_.unsafe_interrupts); }}});
     }

@@ -53,6 +53,8 @@ TEST(MachineFile, MayLeaveOutEverything) {
     EXPECT_EQ(machine->kernel, (model::KernelVersion{7, 3}));
     EXPECT_EQ(read_machine("").value().devices.size(), 3U) << "one of each kind";
     EXPECT_EQ(read_machine("devices=edu,iommu=virtio,kernel=6.6").value().iommu, IommuKind::virtio);
+    EXPECT_TRUE(read_machine(R"({"iommu": {"kind": "intel", "nesting": true}})").value().nesting);
+    EXPECT_FALSE(machine->nesting);
     EXPECT_EQ(read_machine(R"({"iommu": {"kind": "virtio"}})").value().iova_ranges.back().last,
               0x7fffffffffU);
 }

@@ -110,6 +110,7 @@ Result<void> set(DeviceDescription& device, std::string_view key, std::string_vi
 // A property of the machine that is on or off; null where the key names none.
 bool* switch_of(Description& description, std::string_view key) {
     if (key == "dirty-tracking") return &description.dirty_tracking;
+    if (key == "nesting") return &description.nesting;
     if (key == "unsafe-interrupts") return &description.unsafe_interrupts;
     if (key == "sys-resource") return &description.sys_resource;
     if (key == "sys-rawio") return &description.sys_rawio;
@@ -212,6 +213,8 @@ Result<void> check(const Description& description) {
                              " is not played: VFIO has cdevs from 6.6 on, and the model knows 7.3"));
     if (description.mock && description.kernel != kLast)
         return unfit("the kernel's mock is that of Linux 7.3 only");
+    if (description.nesting && description.iommu != IommuKind::intel)
+        return unfit("only an intel IOMMU nests");
     if (description.page_sizes == 0 || description.page_sizes % 4096 != 0 ||
         description.page_sizes >> 48 != 0)
         return unfit("page sizes are powers of two from 4K to 128T, and there is one at least");
@@ -276,9 +279,10 @@ Result<Description> parse(std::string_view text) {
                                "the value makes no sense for that key");
             continue;
         } else if (!in_devices) {
-            return refused(compose("cannot describe a machine by '", item, "'"),
-                           "its keys are devices, memlock, kernel, iommu, dirty-tracking, unsafe-interrupts, "
-                           "sys-resource, sys-rawio and mock");
+            return refused(
+                compose("cannot describe a machine by '", item, "'"),
+                "its keys are devices, memlock, kernel, iommu, dirty-tracking, nesting, unsafe-interrupts, "
+                "sys-resource, sys-rawio and mock");
         }
         auto device = parse_device(item);
         if (!device) return std::move(device).error();

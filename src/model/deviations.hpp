@@ -70,6 +70,8 @@ inline constexpr DeviationRow kDeviations[] = {
      ""},
     {Deviation::lacking, "", "HW_QUEUE_ALLOC",
      "memory counts as contiguous where its addresses are; in Linux that is luck", ""},
+    {Deviation::lacking, "", "accessed and dirty bits of guests' tables under `iommufd model`",
+     "they are set by a read and a write: what the program writes to that entry in between is lost", ""},
     {Deviation::lacking, "", "SET_TEMP_MEMORY_LIMIT of the mock",
      "it is taken and has no effect: in smaller batches Linux may meet the errors of a map in another order",
      ""},

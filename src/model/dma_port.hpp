@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //
-// A device's way to memory: the domain that it is attached to, if any. Without one, and without bus
+// A device's way to memory: the domain that it is attached to, or a guest's table on top of one, if any. Without one, and without bus
 // mastering, every DMA is blocked. A device that can ask for pages asks the domain's queue, if it has one.
 #pragma once
 
@@ -12,6 +12,7 @@
 
 #include "model/domain.hpp"
 #include "model/fault_queue.hpp"
+#include "model/first_stage.hpp"
 #include "model/hardware.hpp"
 #include "sys/membarrier.hpp"
 #include "sys/owned_mutex.hpp"
@@ -30,11 +31,12 @@ public:
     DmaPort(BlockedLog& log, std::string device, OnAnswer answered)
         : log_(log), device_(std::move(device)), answered_(std::move(answered)) {}
 
-    // Once it returns, no DMA of the device goes through the domain before, and no request to its queue.
+    // Once it returns, no DMA of the device goes through the page table before, and no request to its queue.
     void point_at(std::shared_ptr<Domain> domain, PageRequestRoute requests = {}) IOMMUFD_EXCLUDES(mutex_) {
-        const sys::OwnedLock lock(mutex_);
-        domain_.swap(domain);
-        requests_ = requests;
+        point_at(std::move(domain), nullptr, requests);
+    }
+    void point_at(std::shared_ptr<FirstStage> nested, PageRequestRoute requests) IOMMUFD_EXCLUDES(mutex_) {
+        point_at(nullptr, std::move(nested), requests);
     }
     void set_bus_master(bool on) IOMMUFD_EXCLUDES(mutex_) {
         const sys::OwnedLock lock(mutex_);
@@ -52,6 +54,8 @@ public:
         };
         if (domain_ && bus_master_) {
             domain_->read(iova, to, blocked);
+        } else if (nested_ && bus_master_) {
+            nested_->read(iova, to, blocked);
         } else {
             std::ranges::fill(to, std::byte{0});
             blocked(iova, to.size());
@@ -69,6 +73,8 @@ public:
         };
         if (domain_ && bus_master_)
             domain_->write(iova, from, blocked);
+        else if (nested_ && bus_master_)
+            nested_->write(iova, from, blocked);
         else
             blocked(iova, from.size());
         return reached;
@@ -78,11 +84,16 @@ public:
     bool ask_for_page(std::uint64_t iova, std::uint64_t length, bool write) IOMMUFD_EXCLUDES(mutex_);
 
 private:
+    void point_at(std::shared_ptr<Domain> domain, std::shared_ptr<FirstStage> nested,
+                  PageRequestRoute requests) IOMMUFD_EXCLUDES(mutex_);
+
     BlockedLog& log_;
     const std::string device_;
     const OnAnswer answered_;
     sys::OwnedMutex mutex_{sys::register_membarrier()};
+    // One of them at most.
     std::shared_ptr<Domain> domain_ IOMMUFD_GUARDED_BY(mutex_);
+    std::shared_ptr<FirstStage> nested_ IOMMUFD_GUARDED_BY(mutex_);
     PageRequestRoute requests_ IOMMUFD_GUARDED_BY(mutex_);
     std::uint32_t requested_ IOMMUFD_GUARDED_BY(mutex_) = 0;  // so far
     bool bus_master_ IOMMUFD_GUARDED_BY(mutex_) = false;

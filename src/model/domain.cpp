@@ -129,7 +129,13 @@ void Domain::map_leaves(std::uint64_t iova, std::uint64_t last, physical::Addres
 void Domain::unmap(std::uint64_t iova, std::uint64_t length) noexcept {
     const sys::OwnedLock lock(mutex_);
     recent_ = {};
+    ++flushes_;
     unmap_level(*root_, root_level_, iova, iova + length - 1);
+}
+
+std::uint64_t Domain::flushes() const {
+    const sys::OwnedLock lock(mutex_);
+    return flushes_;
 }
 
 void Domain::unmap_level(Table& table, int level, std::uint64_t iova, std::uint64_t last) noexcept {
@@ -229,6 +235,14 @@ void Domain::write(std::uint64_t iova, std::span<const std::byte> from, const On
         iova += here.length;
         from = from.subspan(here.length);
     }
+}
+
+Exchange Domain::exchange(std::uint64_t iova, std::uint64_t expected, std::uint64_t desired) {
+    const sys::OwnedLock lock(mutex_);
+    const Run here = look_up(iova, kWriteBit);
+    if (!here.reachable) return Exchange::fault;
+    if (tracks_dirty_) mark_dirty(iova, sizeof desired);
+    return physical::exchange(here.memory, expected, desired);
 }
 
 std::optional<std::uint64_t> Domain::first_missing(std::uint64_t iova, std::uint64_t length,

@@ -43,6 +43,9 @@ struct Geometry {
     // Whether memory counts as physically contiguous wherever its addresses are. Otherwise a leaf is
     // no larger than a page of the memory.
     bool any_memory_is_contiguous = true;
+    // What devices may do with all that is mapped, whether it was asked for or not.
+    unsigned implied_permissions = 0;
+    bool refuses_read_only = false;
 
     std::uint64_t smallest_page() const noexcept { return page_sizes & (~page_sizes + 1); }
     // The smallest that is larger than a page of memory; the largest number where there is none.
@@ -77,11 +80,17 @@ public:
     // As most are: all of it is in one leaf and reached, and no dirty bits are kept. False: nothing has been done, or not all.
     bool read_at_once(std::uint64_t iova, std::span<std::byte> to) const IOMMUFD_EXCLUDES(mutex_);
     bool write_at_once(std::uint64_t iova, std::span<const std::byte> from) IOMMUFD_EXCLUDES(mutex_);
+    // The device's IOMMU changes eight bytes, aligned, that are what it expects.
+    Exchange exchange(std::uint64_t iova, std::uint64_t expected, std::uint64_t desired)
+        IOMMUFD_EXCLUDES(mutex_);
     // The first IOVA of a DMA that a device with that permission doesn't reach.
     std::optional<std::uint64_t> first_missing(std::uint64_t iova, std::uint64_t length,
                                                unsigned permission) const IOMMUFD_EXCLUDES(mutex_);
     // Where an IOVA leads, whatever the permissions are.
     std::optional<physical::Address> translate(std::uint64_t iova) const IOMMUFD_EXCLUDES(mutex_);
+
+    // How often something was unmapped: what else was remembered of translations is flushed with that.
+    std::uint64_t flushes() const IOMMUFD_EXCLUDES(mutex_);
 
     // domain_dirty.cpp: works on any domain, whether it was asked for or not.
     bool tracking() const IOMMUFD_EXCLUDES(mutex_);
@@ -140,6 +149,7 @@ private:
     Table* spare_ IOMMUFD_GUARDED_BY(mutex_) = nullptr;  // the first one's first entry is the next
     std::size_t spare_count_ IOMMUFD_GUARDED_BY(mutex_) = 0;
     bool tracking_ IOMMUFD_GUARDED_BY(mutex_) = false;
+    std::uint64_t flushes_ IOMMUFD_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace iommufd::inline v0_1::model

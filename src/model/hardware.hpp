@@ -12,6 +12,7 @@
 #include "model/backing_file.hpp"
 #include "model/mappings.hpp"
 #include "model/pages.hpp"
+#include "model/vtd_registers.hpp"
 #include "sys/mutex.hpp"
 
 namespace iommufd::inline v0_1::model {
@@ -70,6 +71,9 @@ struct Iommu {
     std::vector<IovaRange> reserved;  // in every device's way: the interrupt window
     std::uint64_t page_sizes;
     bool tracks_dirty;
+    bool nests;
+    VtdRegisters vtd;  // of an intel one
+    KernelVersion kernel;
     bool safe_interrupts;
 
     static Iommu of(const Description& description) {
@@ -79,6 +83,9 @@ struct Iommu {
             .reserved = {},
             .page_sizes = description.page_sizes,
             .tracks_dirty = description.dirty_tracking,
+            .nests = description.nesting,
+            .vtd = VtdRegisters::of(description),
+            .kernel = description.kernel,
             .safe_interrupts = description.iommu == IommuKind::intel || description.unsafe_interrupts};
         std::uint64_t next = 0;
         for (const IovaRange& range : description.iova_ranges) {

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //
-// HWPT_INVALIDATE: entries of the mock's caches, in a nested hwpt or by way of a viommu.
+// HWPT_INVALIDATE: what is remembered of a guest's table, and entries of the mock's caches, in a nested hwpt or by way of
+// a viommu.
+#include <algorithm>
+#include <bit>
 #include <cerrno>
 #include <cstddef>
 
@@ -27,23 +30,52 @@ struct Context::Invalidation {
     }
 
     // One after the other; those before an error have been done.
-    static int of_nested(NestedHwpt& nested, const uapi::HwptInvalidate& command, std::uint32_t& done) {
-        if (command.data_type != mock::kHwptInvalidateSelftest) return -EINVAL;
+    template <class Entry>
+    static int each(std::uint32_t type, const uapi::HwptInvalidate& command, std::uint32_t& done,
+                    int (*handle)(NestedHwpt&, const Entry&), NestedHwpt& nested) {
+        if (command.data_type != type) return -EINVAL;
         for (; done < command.entry_num; ++done) {
-            const UserData data{.type = command.data_type,
+            const UserData data{.type = type,
                                 .address = command.data_uptr + std::uint64_t{command.entry_len} * done,
                                 .length = command.entry_len};
-            mock::HwptInvalidateSelftest entry{};
-            if (const int rc = data.copy_to(&entry, command.data_type, sizeof entry, sizeof entry); rc < 0)
-                return rc;
-            if ((entry.flags & ~mock::kInvalidateAll) != 0) return -EOPNOTSUPP;
-            if (entry.iotlb_id > mock::kIotlbIdMax) return -EINVAL;
-            if ((entry.flags & mock::kInvalidateAll) != 0)
-                nested.iotlb.fill(0);
-            else
-                nested.iotlb[entry.iotlb_id] = 0;
+            Entry entry{};
+            if (const int rc = data.copy_to(&entry, type, sizeof entry, sizeof entry); rc < 0) return rc;
+            if (const int rc = handle(nested, entry); rc < 0) return rc;
         }
         return 0;
+    }
+
+    static int of_mock(NestedHwpt& nested, const mock::HwptInvalidateSelftest& entry) {
+        if ((entry.flags & ~mock::kInvalidateAll) != 0) return -EOPNOTSUPP;
+        if (entry.iotlb_id > mock::kIotlbIdMax) return -EINVAL;
+        if ((entry.flags & mock::kInvalidateAll) != 0)
+            nested.iotlb.fill(0);
+        else
+            nested.iotlb[entry.iotlb_id] = 0;
+        return 0;
+    }
+
+    // Hardware is told of one naturally aligned block that has the first and the last address in it. Whether a guest asks for no
+    // page, or for more than there are, shows in these two only.
+    static int of_vtd(NestedHwpt& nested, const uapi::HwptVtdS1Invalidate& entry) {
+        if ((entry.flags & ~uapi::kVtdInvalidateLeaf) != 0 || entry.reserved != 0) return -EOPNOTSUPP;
+        constexpr std::uint64_t kAllPages = ~std::uint64_t{0};
+        if (entry.addr % user::kPage != 0 || (entry.npages == kAllPages && entry.addr != 0)) return -EINVAL;
+        const std::uint64_t last = entry.addr + entry.npages * user::kPage - 1;
+        const auto bits = static_cast<unsigned>(std::bit_width(entry.addr ^ last));
+        if (bits == 64) {
+            nested.first_stage->flush();
+            return 0;
+        }
+        const std::uint64_t offset = std::max(std::uint64_t{1} << bits, user::kPage) - 1;
+        nested.first_stage->invalidate(entry.addr & ~offset, entry.addr | offset,
+                                       (entry.flags & uapi::kVtdInvalidateLeaf) != 0);
+        return 0;
+    }
+
+    static int of_nested(NestedHwpt& nested, const uapi::HwptInvalidate& command, std::uint32_t& done) {
+        return nested.first_stage ? each(uapi::kInvalidateVtdS1, command, done, of_vtd, nested)
+                                  : each(mock::kHwptInvalidateSelftest, command, done, of_mock, nested);
     }
 
     // Read as a whole first; an error there leaves all undone.

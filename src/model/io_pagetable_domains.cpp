@@ -113,14 +113,16 @@ void IoPagetable::unfill(const Area& area, Pages& pages) {
 }
 
 int IoPagetable::map_into(Domain& domain, const Area& area, const Pages& pages) const {
-    if (area.permissions == 0) return -EINVAL;  // only VFIO's ioctl lets it come so far
     const Geometry& geometry = domain.geometry();
+    const unsigned permissions = area.permissions | geometry.implied_permissions;
+    if (permissions == 0) return -EINVAL;  // only VFIO's ioctl lets it come so far
+    if (geometry.refuses_read_only && (permissions & kWritable) == 0) return -EINVAL;
     std::uint64_t contiguous = user::kPage;
     if (large_pages_ && geometry.any_memory_is_contiguous)
         contiguous = kAnyLeaf;
     else if (large_pages_ && area.length() >= geometry.smallest_large_page())
         contiguous = pages.contiguity(area.first_byte, area.length());
-    return domain.map(area.first, area.length(), pages.memory(area.first_byte), area.permissions, contiguous);
+    return domain.map(area.first, area.length(), pages.memory(area.first_byte), permissions, contiguous);
 }
 
 }  // namespace iommufd::inline v0_1::model

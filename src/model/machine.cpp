@@ -55,7 +55,7 @@ Machine::State::State(const Description& description)
                .mock = description.mock,
                .kernel = description.kernel},
       kernel(tree, files, hardware.mappings) {
-    sysfs::add_machine(tree, description.iommu,
+    sysfs::add_machine(tree, hardware.iommu,
                        [this](std::shared_ptr<File>& file) { return open_iommufd(file); });
     if (description.mock) sysfs::add_fault_injection(tree);
     for (DeviceDescription device : description.devices) {

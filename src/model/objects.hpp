@@ -20,6 +20,7 @@
 
 #include "model/domain.hpp"
 #include "model/endpoint.hpp"
+#include "model/first_stage.hpp"
 #include "model/io_pagetable.hpp"
 #include "model/object_table.hpp"
 
@@ -60,6 +61,7 @@ struct PagingHwpt final : Hwpt {
 struct NestedHwpt final : Hwpt {
     PagingHwpt* parent = nullptr;
     Viommu* viommu = nullptr;  // instead of the parent it is what is used
+    std::shared_ptr<FirstStage> first_stage;  // of VT-d; the kernel's mock has numbers only
     std::array<std::uint32_t, 4> iotlb = {};
 
     PagingHwpt& paging() override { return *parent; }

@@ -1,18 +1,37 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 #include "model/pci_endpoint.hpp"
 
+#include <algorithm>
 #include <cstring>
 
 #include "model/objects.hpp"
+#include "model/vintage.hpp"
 #include "uapi/iommufd.hpp"
 
 namespace iommufd::inline v0_1::model {
 namespace {
 
-constexpr uapi::HwInfoVtd kVtd{.flags = 0, .reserved = 0, .cap_reg = 0xd2008c222f0686, .ecap_reg = 0xf00f4a};
+constexpr std::uint64_t kLastOfFirstStage = (1ULL << 47) - 1;  // the lower half of four levels
 
-constexpr std::uint64_t kScalableMode = std::uint64_t{1} << 43;      // of ecap_reg
-constexpr std::uint64_t kSecondStageDirty = std::uint64_t{1} << 45;  // of ecap_reg
+// Page tables of the program itself, in the order in which Linux's driver tries them.
+bool is_first_stage(const Iommu& iommu, std::uint32_t flags) {
+    return iommu.nests && iommu.kernel >= vintage::kFirstStageForAll && (flags & ~uapi::kHwptPasid) == 0;
+}
+
+// What Linux finds wrong when it attaches, and not before.
+int check(const uapi::HwptVtdS1& table, const VtdRegisters& vtd) {
+    constexpr std::uint32_t kFourLevels = 48;
+    constexpr std::uint32_t kFiveLevels = 57;
+    const bool has_five = (vtd.cap & VtdRegisters::kFiveLevels) != 0;
+    if (table.addr_width != kFourLevels && !(table.addr_width == kFiveLevels && has_five)) return -EINVAL;
+    const auto lacks = [&](std::uint64_t flag, std::uint64_t capability) {
+        return (table.flags & flag) != 0 && (vtd.ecap & capability) == 0;
+    };
+    return lacks(uapi::kVtdS1Sre, VtdRegisters::kSupervisor) ||
+                   lacks(uapi::kVtdS1Eafe, VtdRegisters::kExtendedAccess)
+               ? -EINVAL
+               : 0;
+}
 
 }  // namespace
 
@@ -20,11 +39,12 @@ int PciEndpoint::hw_info(std::uint32_t wanted_type, HwInfo& info) const {
     info.capabilities = asks_for_pages_ ? 0 : uapi::kHwCapAtsNotSupported;
     if (iommu_.kind == IommuKind::virtio) return wanted_type == uapi::kHwInfoDefault ? 0 : -EOPNOTSUPP;
     if (wanted_type != uapi::kHwInfoDefault && wanted_type != uapi::kHwInfoVtd) return -EOPNOTSUPP;
-    uapi::HwInfoVtd vtd = kVtd;
-    if (iommu_.tracks_dirty) {
-        vtd.ecap_reg |= kScalableMode | kSecondStageDirty;
-        info.capabilities |= uapi::kHwCapDirtyTracking;
-    }
+    if (iommu_.tracks_dirty) info.capabilities |= uapi::kHwCapDirtyTracking;
+    const uapi::HwInfoVtd vtd{
+        .flags = iommu_.kernel >= vintage::kVtdErratum ? uapi::kHwInfoVtdErrata772415Spr17 : 0,
+        .reserved = 0,
+        .cap_reg = iommu_.vtd.cap,
+        .ecap_reg = iommu_.vtd.ecap};
     info.type = uapi::kHwInfoVtd;
     info.data.resize(sizeof vtd);
     std::memcpy(info.data.data(), &vtd, sizeof vtd);
@@ -33,21 +53,45 @@ int PciEndpoint::hw_info(std::uint32_t wanted_type, HwInfo& info) const {
 
 int PciEndpoint::alloc_paging(std::uint32_t flags, const UserData* data, std::shared_ptr<Domain>& domain) {
     const bool dirty = (flags & uapi::kHwptDirtyTracking) != 0;
-    if (data != nullptr || (dirty && !iommu_.tracks_dirty)) return -EOPNOTSUPP;
+    const bool nest_parent = (flags & uapi::kHwptNestParent) != 0;
+    if (data != nullptr || (dirty && !iommu_.tracks_dirty) || (nest_parent && !iommu_.nests))
+        return -EOPNOTSUPP;
     // virtio-iommu's driver takes no flags at all.
-    const std::uint32_t known = iommu_.kind == IommuKind::intel
-                                    ? uapi::kHwptPasid | uapi::kHwptDirtyTracking | uapi::kHwptFaultIdValid
-                                    : 0;
+    const std::uint32_t known =
+        iommu_.kind == IommuKind::intel
+            ? uapi::kHwptPasid | uapi::kHwptDirtyTracking | uapi::kHwptFaultIdValid | uapi::kHwptNestParent
+            : 0;
     if ((flags & ~known) != 0) return -EOPNOTSUPP;
-    domain = std::make_shared<Domain>(Geometry{.last = iommu_.aperture_last, .page_sizes = iommu_.page_sizes},
-                                      dirty);
+    Geometry geometry{.last = iommu_.aperture_last, .page_sizes = iommu_.page_sizes};
+    if (is_first_stage(iommu_, flags & ~uapi::kHwptFaultIdValid)) {
+        geometry.last = std::min(geometry.last, kLastOfFirstStage);
+        geometry.implied_permissions = kReadable;
+    }
+    geometry.refuses_read_only = nest_parent;
+    domain = std::make_shared<Domain>(geometry, dirty);
+    return 0;
+}
+
+int PciEndpoint::fill_nested(NestedHwpt& nested, std::uint32_t flags, const UserData& data) {
+    if (!iommu_.nests || (flags & ~uapi::kHwptPasid) != 0 || data.type != uapi::kHwptDataVtdS1)
+        return -EOPNOTSUPP;
+    uapi::HwptVtdS1 table{};
+    if (const int rc = data.copy_to(&table, uapi::kHwptDataVtdS1, sizeof table, sizeof table); rc < 0)
+        return rc;
+    nested.first_stage = std::make_shared<FirstStage>(nested.parent->domain, table);
     return 0;
 }
 
 int PciEndpoint::attach(const BoundDevice& device, Hwpt& hwpt) {
     if (hwpt.faults != nullptr && !asks_for_pages_) return -ENODEV;
-    port_.point_at(hwpt.paging().domain,
-                   {.queue = hwpt.faults, .attachment = {.device = &device, .pasid = kNoPasid}});
+    const PageRequestRoute requests{.queue = hwpt.faults,
+                                    .attachment = {.device = &device, .pasid = kNoPasid}};
+    if (const auto* const nested = dynamic_cast<const NestedHwpt*>(&hwpt)) {
+        if (const int rc = check(nested->first_stage->config(), iommu_.vtd); rc < 0) return rc;
+        port_.point_at(nested->first_stage, requests);
+    } else {
+        port_.point_at(hwpt.paging().domain, requests);
+    }
     return 0;
 }
 

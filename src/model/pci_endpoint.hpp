@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //
-// A PCI device behind QEMU's intel-iommu in legacy mode, or its virtio-iommu: no PASIDs, nothing nested. Dirty tracking, if
-// described, is that of a VT-d in scalable mode.
+// A PCI device behind QEMU's intel-iommu in legacy mode, or its virtio-iommu: no PASIDs, nothing nested. Dirty tracking and nested
+// tables, if described, are those of a VT-d in scalable mode.
 #pragma once
 
 #include "model/dma_port.hpp"
@@ -22,8 +22,9 @@ public:
     std::uint32_t max_pasids() const override { return 0; }
     int hw_info(std::uint32_t wanted_type, HwInfo& info) const override;
     int alloc_paging(std::uint32_t flags, const UserData* data, std::shared_ptr<Domain>& domain) override;
+    int fill_nested(NestedHwpt& nested, std::uint32_t flags, const UserData& data) override;
     int attach(const BoundDevice& device, Hwpt& hwpt) override;
-    void block() override { port_.point_at(nullptr); }
+    void block() override { port_.point_at(std::shared_ptr<Domain>()); }
 
 private:
     const Iommu& iommu_;

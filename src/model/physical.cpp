@@ -49,6 +49,14 @@ int write_elsewhere(Address to, const void* from, std::size_t length) noexcept {
     return space == nullptr ? -EFAULT : space->write(without_tag(to), from, length);
 }
 
+Exchange exchange(Address at, std::uint64_t expected, std::uint64_t desired) noexcept {
+    if (tag_of(at) == 0) return safe_exchange(reinterpret_cast<std::uint64_t*>(at), expected, desired);
+    std::uint64_t now = 0;
+    if (read_elsewhere(&now, at, sizeof now) < 0) return Exchange::fault;
+    if (now != expected) return Exchange::other;
+    return write_elsewhere(at, &desired, sizeof desired) < 0 ? Exchange::fault : Exchange::done;
+}
+
 int populate(Address from, std::uint64_t length, bool write) noexcept {
     if (tag_of(from) != 0) {
         AddressSpace* const space = space_of(from);

@@ -65,6 +65,9 @@ inline int write(Address to, const void* from, std::size_t length) noexcept {
                            : write_elsewhere(to, from, length);
 }
 
+// Eight bytes, aligned, if they are what is expected. In another process a write in between may be lost.
+Exchange exchange(Address at, std::uint64_t expected, std::uint64_t desired) noexcept;
+
 inline constexpr Address kNowhere = ~Address{0};
 
 // An address that a program passed, in its space.

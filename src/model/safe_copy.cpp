@@ -47,12 +47,36 @@ iommufd_model_copy_ends:
     ret
     .cfi_endproc
     .size iommufd_model_copy, . - iommufd_model_copy
+
+    .p2align 4
+    .type iommufd_model_exchange, @function
+    .hidden iommufd_model_exchange, iommufd_model_exchange_faults, iommufd_model_exchange_fails
+    .globl iommufd_model_exchange, iommufd_model_exchange_faults, iommufd_model_exchange_fails
+iommufd_model_exchange:
+    .cfi_startproc
+    endbr64
+    mov %rsi, %rax
+iommufd_model_exchange_faults:
+    lock cmpxchg %rdx, (%rdi)
+    setne %al
+    movzbl %al, %eax
+    ret
+iommufd_model_exchange_fails:
+    mov $2, %eax
+    ret
+    .cfi_endproc
+    .size iommufd_model_exchange, . - iommufd_model_exchange
     .popsection
 )");
 
 extern "C" {
 extern const char iommufd_model_copy_faults[];
 extern const char iommufd_model_copy_ends[];
+extern const char iommufd_model_exchange_faults[];
+extern const char iommufd_model_exchange_fails[];
+// The number of an Exchange.
+std::uint32_t iommufd_model_exchange(std::uint64_t* at, std::uint64_t expected,
+                                     std::uint64_t desired) noexcept;
 }
 
 namespace iommufd::inline v0_1::model {
@@ -76,6 +100,8 @@ void handle(int signal, siginfo_t* info, void* context) {
     greg_t& at = static_cast<ucontext_t*>(context)->uc_mcontext.gregs[REG_RIP];
     if (at == reinterpret_cast<std::intptr_t>(iommufd_model_copy_faults))
         at = reinterpret_cast<std::intptr_t>(iommufd_model_copy_ends);
+    else if (at == reinterpret_cast<std::intptr_t>(iommufd_model_exchange_faults))
+        at = reinterpret_cast<std::intptr_t>(iommufd_model_exchange_fails);
     else
         hand_on(signal, info, context);
 }
@@ -89,6 +115,10 @@ bool take_over() noexcept {
 
 }  // namespace
 
+Exchange safe_exchange(std::uint64_t* at, std::uint64_t expected, std::uint64_t desired) noexcept {
+    return static_cast<Exchange>(iommufd_model_exchange(at, expected, desired));
+}
+
 void expect_faults() noexcept { [[maybe_unused]] static const bool taken = take_over(); }
 
 }  // namespace iommufd::inline v0_1::model
@@ -96,6 +126,13 @@ void expect_faults() noexcept { [[maybe_unused]] static const bool taken = take_
 #else
 
 namespace iommufd::inline v0_1::model {
+
+Exchange safe_exchange(std::uint64_t* at, std::uint64_t expected, std::uint64_t desired) noexcept {
+    std::uint64_t now = 0;
+    if (checked_copy(&now, at, sizeof now) < 0) return Exchange::fault;
+    if (now != expected) return Exchange::other;
+    return checked_copy(at, &desired, sizeof desired) < 0 ? Exchange::fault : Exchange::done;
+}
 
 void expect_faults() noexcept {}
 

@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <cstddef>
+#include <cstdint>
 
 namespace iommufd::inline v0_1::model {
 
@@ -14,7 +15,7 @@ namespace iommufd::inline v0_1::model {
 int checked_copy(void* to, const void* from, std::size_t length) noexcept;
 
 // A device's DMA, at the speed of memory: a program may unmap what it has mapped for DMA, which a device survives. Handlers of SIGSEGV and
-// SIGBUS know the one instruction that may fault, and hand every other fault on to who had them before; where a program sets its own
+// SIGBUS know the instructions that may fault, and hand every other fault on to who had them before; where a program sets its own
 // later, or blocks these signals, such a fault is its end. Only on x86-64: elsewhere it is checked_copy().
 #if defined(__x86_64__)
 extern "C" std::size_t iommufd_model_copy(void* to, const void* from,
@@ -27,7 +28,12 @@ inline int safe_copy(void* to, const void* from, std::size_t length) noexcept {
     return checked_copy(to, from, length);
 }
 #endif
-// Sets the handlers, once, before the first safe_copy().
+
+// As a compare-and-exchange of eight bytes, aligned. Elsewhere than on x86-64 it is none: another's write may be lost.
+enum class Exchange : std::uint8_t { done, other, fault };  // `other`: not what was expected there
+Exchange safe_exchange(std::uint64_t* at, std::uint64_t expected, std::uint64_t desired) noexcept;
+
+// Sets the handlers, once, before the first of these.
 void expect_faults() noexcept;
 
 }  // namespace iommufd::inline v0_1::model

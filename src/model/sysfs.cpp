@@ -4,6 +4,7 @@
 #include <sys/sysmacros.h>
 
 #include <array>
+#include <cinttypes>
 #include <cstdio>
 #include <utility>
 
@@ -48,7 +49,7 @@ std::string name_of(IommuKind iommu) { return iommu == IommuKind::intel ? "dmar0
 std::string node_of(const VfioNode& node) { return "/dev/vfio/devices/vfio" + std::to_string(node.number); }
 std::string node_of(const VdpaNode& node) { return "/dev/vhost-vdpa-" + std::to_string(node.number); }
 
-void add_machine(Tree& tree, IommuKind iommu, Tree::Opener open_iommufd) {
+void add_machine(Tree& tree, const Iommu& iommu, Tree::Opener open_iommufd) {
     for (const char* path :
          {"/dev/iommu", "/dev/vfio", "/dev/vhost-vdpa-", "/sys/bus/pci", "/sys/bus/vdpa", "/sys/class/iommu",
           "/sys/class/misc/iommu", "/sys/class/vfio-dev", "/sys/dev/char", "/sys/devices/pci0000:00",
@@ -59,15 +60,15 @@ void add_machine(Tree& tree, IommuKind iommu, Tree::Opener open_iommufd) {
                                "/sys/bus/vdpa/devices", "/sys/bus/vdpa/drivers/vhost_vdpa",
                                "/sys/class/vfio-dev", "/sys/kernel/iommu_groups"})
         tree.folder(folder);
-    const std::string name = name_of(iommu);
+    const std::string name = name_of(iommu.kind);
     tree.folder("/sys/devices/virtual/iommu/" + name + "/devices");
     add_node(tree, "/dev/iommu", "/sys/devices/virtual/misc/iommu", ::makedev(kMiscMajor, kIommuMinor),
              std::move(open_iommufd));
     tree.link("/sys/class/misc/iommu", "../../devices/virtual/misc/iommu");
     tree.link("/sys/class/iommu/" + name, "../../devices/virtual/iommu/" + name);
-    if (iommu != IommuKind::intel) return;
-    tree.file("/sys/devices/virtual/iommu/dmar0/intel-iommu/cap", "d2008c222f0686\n");
-    tree.file("/sys/devices/virtual/iommu/dmar0/intel-iommu/ecap", "f00f4a\n");
+    if (iommu.kind != IommuKind::intel) return;
+    tree.file("/sys/devices/virtual/iommu/dmar0/intel-iommu/cap", format("%" PRIx64 "\n", iommu.vtd.cap));
+    tree.file("/sys/devices/virtual/iommu/dmar0/intel-iommu/ecap", format("%" PRIx64 "\n", iommu.vtd.ecap));
     tree.file("/sys/devices/virtual/iommu/dmar0/intel-iommu/version", "1:0\n");
 }
 

@@ -12,7 +12,7 @@
 namespace iommufd::inline v0_1::model::sysfs {
 
 // The paths that are the model's whatever devices there are, and the IOMMU.
-void add_machine(Tree& tree, IommuKind iommu, Tree::Opener open_iommufd);
+void add_machine(Tree& tree, const Iommu& iommu, Tree::Opener open_iommufd);
 
 // Where Linux's injection of faults is set up (CONFIG_FAULT_INJECTION_DEBUG_FS), for who sets it up before it injects any.
 void add_fault_injection(Tree& tree);

@@ -56,6 +56,12 @@ constexpr std::uint32_t hwpt_flags_of(KernelVersion kernel) {
     return flags;
 }
 
+// The first whose intel driver makes first-stage page tables for programs, where nothing asks for another.
+inline constexpr KernelVersion kFirstStageForAll{.major = 6, .minor = 13};
+
+// The first that tells of an erratum of VT-d, on every one.
+inline constexpr KernelVersion kVtdErratum{.major = 6, .minor = 7};
+
 constexpr std::uint32_t hw_info_flags_of(KernelVersion kernel) {
     return kernel >= KernelVersion{.major = 6, .minor = 17} ? uapi::kHwInfoInputType : 0;
 }

@@ -79,7 +79,7 @@ struct IovaRange {
 };
 
 enum class IommuKind : std::uint8_t {
-    intel,   // VT-d with second-level tables
+    intel,   // VT-d with second-level tables, in scalable mode where more is described
     virtio,  // virtio-iommu: tells nothing of itself, takes no flags, and does not isolate interrupts
 };
 
@@ -100,6 +100,9 @@ struct Description {
     // an attach is EINVAL.
     std::uint64_t page_sizes = 1ULL << 12 | 1ULL << 21 | 1ULL << 30;
     bool dirty_tracking = false;
+    // intel only: VT-d in scalable mode, which takes guests' first-stage tables of four levels. The tables that a program
+    // gets without asking for a parent or for dirty tracking are first-stage ones then (from 6.13 on): of 47 bits.
+    bool nesting = false;
     // iommufd.allow_unsafe_interrupts: a device may be bound though its interrupts aren't isolated.
     bool unsafe_interrupts = false;
     KernelVersion kernel = {};
@@ -119,7 +122,7 @@ IOMMUFD_EXPORT Description everything();
 
 // "devices=edu,nvme:size=64M,vdpa-blk,memlock=1M". A device is KIND[:key=value]...; the keys are name, and of
 // edu dma-bits and page-requests, of nvme size, of vdpa-blk size and persist. The machine's own are memlock (a size), kernel (6.6 to 7.3), iommu
-// (intel or virtio), and dirty-tracking, unsafe-interrupts, sys-resource, sys-rawio and mock (on or off).
+// (intel or virtio), and dirty-tracking, nesting, unsafe-interrupts, sys-resource, sys-rawio and mock (on or off).
 IOMMUFD_EXPORT Result<Description> parse(std::string_view text);
 
 // 0, or what of a description makes no sense: for whoever makes one otherwise than by parse(), which calls it.
