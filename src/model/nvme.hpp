@@ -39,9 +39,7 @@ public:
                                            .revision = 0x02,
                                            .msix_vectors = kMostQueues + 1,
                                            .msix_table = 0x2000,
-                                           .bar0_size = 0x4000,
-                                           .bar0_address = 0xc000000000,
-                                           .bar0_is_wide = true,
+                                           .bars = {{{.size = 0x4000, .address = 0xc000000000, .wide = true}}},
                                            .has_reset = true};
 
     Nvme(Wiring wiring, std::uint64_t disk_size) : wiring_(wiring), disk_(disk_size) { reset(); }

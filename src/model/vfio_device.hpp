@@ -4,10 +4,12 @@
 // binds owns it until it is closed, and only for the owner does anything but BIND work.
 #pragma once
 
+#include <array>
 #include <functional>
 #include <memory>
 #include <string>
 
+#include "model/bar_memory.hpp"
 #include "model/context.hpp"
 #include "model/dma_port.hpp"
 #include "model/file.hpp"
@@ -35,12 +37,16 @@ public:
           iommu_(hardware.iommu),
           takes_pasids_(hardware.kernel >= vintage::kPasids),
           first_region_(hardware.first_region),
+          mappings_(hardware.mappings),
           files_(files),
           dma_(hardware.blocked, name_, page_answers_.teller()),
           endpoint_(hardware.iommu, dma_, description.page_requests),
-          irqs_(worker, identity.msi_vectors, identity.msix_vectors),
+          irqs_(worker, identity),
           device_(make(PciDevice::Wiring{.dma = dma_, .irqs = irqs_})),
           config_(identity) {
+        for (std::size_t bar = 1; bar < memories_.size(); ++bar)
+            if (identity.bars[bar].size != 0)
+                memories_[bar] = std::make_shared<BarMemory>(identity.bars[bar].size);
         if (description.page_requests)
             page_answers_.watch(worker, [this](bool there) { page_answered(there); });
     }
@@ -78,8 +84,14 @@ private:
     ssize_t access_config(user::Address buffer, std::size_t count, std::uint64_t offset, bool write)
         IOMMUFD_REQUIRES(mutex_);
     bool in_msix_table(std::uint64_t offset) const;
-    ssize_t access_bar(user::Address buffer, std::size_t count, std::uint64_t offset, bool write)
+    ssize_t access_registers(user::Address buffer, std::size_t count, std::uint64_t offset, bool write)
         IOMMUFD_REQUIRES(mutex_);
+    static ssize_t access_memory(BarMemory& memory, user::Address buffer, std::size_t count,
+                                 std::uint64_t offset, bool write);
+    void decode_memory() IOMMUFD_REQUIRES(mutex_);
+    // What a mapping of its file shows: -EINVAL where that can't be mapped.
+    int mappable(std::size_t length, int flags, std::uint64_t position, BarMemory*& memory,
+                 std::uint64_t& offset) const;
 
     const PciIdentity identity_;
     const std::string name_;
@@ -87,6 +99,8 @@ private:
     const Iommu& iommu_;
     const bool takes_pasids_;
     const std::uint64_t& first_region_;
+    Mappings& mappings_;
+    std::array<std::shared_ptr<BarMemory>, 6> memories_;  // of BARs but the first; all are made with the device
     FileTable& files_;
     PageAnswers page_answers_;
     DmaPort dma_;
@@ -100,7 +114,7 @@ private:
     std::uint32_t device_id_ IOMMUFD_GUARDED_BY(mutex_) = 0;
 };
 
-class VfioFile final : public File {
+class VfioFile final : public File, public std::enable_shared_from_this<VfioFile> {
 public:
     explicit VfioFile(VfioDevice& device) : device_(device) {}
     ~VfioFile() override { device_.release(this); }
