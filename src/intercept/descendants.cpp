@@ -5,7 +5,7 @@
 #include <fstream>
 #include <system_error>
 
-#include "intercept/process_memory.hpp"
+#include "intercept/known_threads.hpp"
 
 namespace iommufd::inline v0_1::intercept {
 

@@ -8,7 +8,7 @@
 #include <string>
 #include <string_view>
 
-#include "intercept/process_memory.hpp"
+#include "intercept/known_threads.hpp"
 
 namespace iommufd::inline v0_1::intercept {
 namespace {

@@ -2,62 +2,30 @@
 #include "intercept/process_memory.hpp"
 
 #include <fcntl.h>
-#include <poll.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstdio>
 #include <new>
 #include <string>
 
 #include "intercept/huge_pages.hpp"
+#include "intercept/known_threads.hpp"
 #include "intercept/map_query.hpp"
 #include "model/move_all.hpp"
-
-#ifndef PIDFD_THREAD
-#define PIDFD_THREAD O_EXCL
-#endif
 
 namespace iommufd::inline v0_1::intercept {
 namespace {
 
 constexpr std::uint64_t kPage = 4096;
 constexpr std::size_t kMostUnused = 16;  // each is three descriptors
-constexpr std::size_t kMostThreads = 64;
 
 sys::Fd open_at(pid_t process, const char* name, int flags) {
     return {sys::host_kernel(), ::open(proc_path(process, name).c_str(), flags | O_CLOEXEC)};
 }
 
 }  // namespace
-
-std::string proc_path(pid_t process, std::string_view name) {
-    return ("/proc/" + std::to_string(process) + '/').append(name);
-}
-
-pid_t process_of(pid_t thread) {
-    const std::unique_ptr<FILE, int (*)(FILE*)> status(std::fopen(proc_path(thread, "status").c_str(), "re"),
-                                                       std::fclose);
-    std::array<char, 256> line{};
-    int process = -1;
-    while (status && std::fgets(line.data(), line.size(), status.get()) != nullptr)
-        if (std::sscanf(line.data(), "Tgid: %d", &process) == 1) break;
-    return process;
-}
-
-sys::Fd open_process(pid_t thread) {
-    long process = ::syscall(SYS_pidfd_open, thread, PIDFD_THREAD);
-    if (process < 0 && errno == EINVAL) process = ::syscall(SYS_pidfd_open, process_of(thread), 0);
-    return {sys::host_kernel(), static_cast<int>(process)};
-}
-
-bool has_ended(const sys::Fd& process) {
-    pollfd ended{.fd = process.number(), .events = POLLIN, .revents = 0};
-    return ::poll(&ended, 1, 0) != 0;
-}
 
 int ProcessMemory::read(void* to, std::uint64_t from, std::size_t length) noexcept {
     const std::size_t held = files_.read(to, from, length);
@@ -154,22 +122,7 @@ void ProcessMemories::forget_unused() {
     });
 }
 
-pid_t ProcessMemories::process_of(pid_t thread) {
-    if (const auto found = threads_.find(thread); found != threads_.end()) {
-        if (!has_ended(found->second.thread)) return found->second.process;
-        threads_.erase(found);  // its number may be another's by now
-    }
-    sys::Fd opened(sys::host_kernel(), static_cast<int>(::syscall(SYS_pidfd_open, thread, PIDFD_THREAD)));
-    const pid_t process = intercept::process_of(thread);
-    if (!opened || process < 0 || has_ended(opened)) return process;
-    if (threads_.size() >= kMostThreads) threads_.clear();
-    threads_.emplace(thread, Thread{.thread = std::move(opened), .process = process});
-    return process;
-}
-
-int ProcessMemories::of(pid_t thread, std::shared_ptr<ProcessMemory>& memory) {
-    const pid_t process = process_of(thread);
-    if (process < 0) return -ESRCH;
+int ProcessMemories::of(pid_t process, std::shared_ptr<ProcessMemory>& memory) {
     memory = known(process);
     if (memory) return 0;
     forget_unused();

@@ -10,24 +10,12 @@
 
 #include <map>
 #include <memory>
-#include <string>
-#include <string_view>
 
 #include "intercept/held_files.hpp"
 #include "model/physical.hpp"
 #include "sys/fd.hpp"
 
 namespace iommufd::inline v0_1::intercept {
-
-// A file of it in /proc: "status", "fd/3".
-std::string proc_path(pid_t process, std::string_view name);
-
-// Of the process that a thread belongs to; -1 where there is no such thread.
-pid_t process_of(pid_t thread);
-
-// A thread, or before Linux 6.9 its process: readable when it has ended. Empty where there is none.
-sys::Fd open_process(pid_t thread);
-bool has_ended(const sys::Fd& process);
 
 class ProcessMemory final : public model::AddressSpace {
 public:
@@ -55,22 +43,13 @@ private:
 // One for each process, while somebody uses it; of those that nobody uses, some that may be used again. No threads.
 class ProcessMemories {
 public:
-    // 0, -EACCES where it may not be looked at, -EMFILE, -ESRCH. The caller makes sure that the thread is who it was.
-    int of(pid_t thread, std::shared_ptr<ProcessMemory>& memory);
-    // Of a process, if it was asked for before; else null.
+    // 0, -EACCES where it may not be looked at, -EMFILE. The caller makes sure that the process is who it was.
+    int of(pid_t process, std::shared_ptr<ProcessMemory>& memory);
+    // If it was asked for before; else null.
     std::shared_ptr<ProcessMemory> known(pid_t process) const;
 
 private:
-    // Until it ends, a thread belongs to one process.
-    struct Thread {
-        sys::Fd thread;
-        pid_t process;
-    };
-
-    pid_t process_of(pid_t thread);
     void forget_unused();
-
-    std::map<pid_t, Thread> threads_;
 
     std::map<pid_t, std::shared_ptr<ProcessMemory>> known_;  // by process
 };

@@ -32,7 +32,7 @@ void Supervisor::serve(int listener) {
     seccomp_notif call{};
     if (::ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &call) < 0) return;
     see_closes();  // what ended before this call was made
-    Tracee tracee(listener, call, closes_, memories_);
+    Tracee tracee(listener, call, closes_, threads_, memories_);
     const model::CallerScope scope(tracee);
     std::optional<Trace::Line> line;
     if (trace_) line.emplace(trace_->before(tracee, call.data));

@@ -15,6 +15,7 @@
 #include <string_view>
 
 #include "intercept/fail_nth.hpp"
+#include "intercept/known_threads.hpp"
 #include "intercept/last_closes.hpp"
 #include "intercept/path.hpp"
 #include "intercept/private_tree.hpp"
@@ -89,6 +90,7 @@ private:
     const Paths paths_;
     const std::string own_pids_;  // the namespace of this process's numbers
     LastCloses closes_;
+    KnownThreads threads_;
     ProcessMemories memories_;
     FailNth fail_nth_;
     std::optional<Trace> trace_;

@@ -13,9 +13,9 @@
 #include <array>
 #include <cerrno>
 #include <climits>
-#include <cstdio>
 #include <cstring>
 
+#include "error/compose.hpp"
 #include "intercept/descendants.hpp"
 #include "model/move_all.hpp"
 
@@ -109,10 +109,13 @@ bool Tracee::may_lock() noexcept {
 }
 
 int Tracee::memory(std::shared_ptr<model::AddressSpace>& space) {
-    std::shared_ptr<ProcessMemory> memory;
-    const int rc = memories_.of(thread_, memory);
-    if (rc < 0) return rc;
-    if (!waits()) return -EFAULT;
+    std::shared_ptr<ProcessMemory> memory = process_ < 0 ? nullptr : memories_.known(process_);
+    if (!memory) {
+        const pid_t process = process_of(thread_);
+        const int rc = process < 0 ? -EFAULT : memories_.of(process, memory);
+        if (rc < 0) return rc;
+        if (!waits()) return -EFAULT;
+    }
     space = std::move(memory);
     return 0;
 }
@@ -120,9 +123,12 @@ int Tracee::memory(std::shared_ptr<model::AddressSpace>& space) {
 bool Tracee::identify(int fd, model::FileIdentity& identity) {
     if (fd < 0) return false;
     struct stat found{};
-    std::array<char, 40> path{};  // no string: each call comes here
-    (void)std::snprintf(path.data(), path.size(), "/proc/%d/fd/%d", thread_, fd);
-    if (::stat(path.data(), &found) < 0 || !waits()) return false;
+    process_ = threads_.stat(thread_, fd, found);
+    if (process_ < 0) {
+        if (::stat(proc(compose("fd/", fd)).c_str(), &found) < 0) return false;
+        threads_.know(thread_);
+        if (!waits()) return false;
+    }
     identity = model::identity_of(found);
     return true;
 }

@@ -12,6 +12,7 @@
 #include <memory>
 #include <string>
 
+#include "intercept/known_threads.hpp"
 #include "intercept/last_closes.hpp"
 #include "intercept/process_memory.hpp"
 #include "model/caller.hpp"
@@ -20,11 +21,13 @@ namespace iommufd::inline v0_1::intercept {
 
 class Tracee final : public model::Caller {
 public:
-    Tracee(int listener, const seccomp_notif& call, LastCloses& closes, ProcessMemories& memories)
+    Tracee(int listener, const seccomp_notif& call, LastCloses& closes, KnownThreads& threads,
+           ProcessMemories& memories)
         : listener_(listener),
           id_(call.id),
           thread_(static_cast<pid_t>(call.pid)),
           closes_(closes),
+          threads_(threads),
           memories_(memories) {}
 
     pid_t thread() const noexcept { return thread_; }
@@ -60,7 +63,9 @@ private:
     const std::uint64_t id_;
     const pid_t thread_;
     LastCloses& closes_;
+    KnownThreads& threads_;
     ProcessMemories& memories_;
+    pid_t process_ = -1;  // once it has shown to be a known thread's
     bool close_on_exec_ = true;
     // What was read of a page last, from where on: a struct's size is read before the rest of it, and is then there already.
     std::uint64_t read_from_ = 0;
