@@ -18,9 +18,7 @@ std::uint64_t Ivshmem::read(std::uint64_t offset, unsigned width) {
         const std::uint64_t low = read(offset, 4);
         return low | read(offset + 4, 4) << 32;
     }
-    const std::uint64_t whole = offset == kMask     ? mask_
-                                : offset == kStatus ? std::exchange(status_, 0)
-                                                    : 0;
+    const std::uint64_t whole = offset == kMask ? mask_ : offset == kStatus ? std::exchange(status_, 0) : 0;
     return whole & ((std::uint64_t{1} << (8 * width)) - 1);
 }
 

@@ -65,7 +65,8 @@ TEST_F(ModelIvshmem, ShowsWhatLinuxShowsOfQemus) {
     EXPECT_EQ(get<std::uint32_t>(kConfig + 0x10), 0xffffff00U);
     EXPECT_EQ(get<std::uint64_t>(kConfig + 0x18), 0xffffffffffc0000cU);
 
-    for (const auto& [index, size] : {std::pair{0U, 0x100UL}, {1U, 0UL}, {2U, kSize}, {3U, 0UL}, {7U, 256UL}}) {
+    for (const auto& [index, size] :
+         {std::pair{0U, 0x100UL}, {1U, 0UL}, {2U, kSize}, {3U, 0UL}, {7U, 256UL}}) {
         RegionInfo info{.argsz = sizeof info, .index = index};
         EXPECT_EQ(kernel_.ioctl(cdev_, kDeviceGetRegionInfo, &info), 0);
         EXPECT_EQ(info.size, size) << index;

@@ -100,7 +100,8 @@ private:
     const bool takes_pasids_;
     const std::uint64_t& first_region_;
     Mappings& mappings_;
-    std::array<std::shared_ptr<BarMemory>, 6> memories_;  // of BARs but the first; all are made with the device
+    std::array<std::shared_ptr<BarMemory>, 6>
+        memories_;  // of BARs but the first; all are made with the device
     FileTable& files_;
     PageAnswers page_answers_;
     DmaPort dma_;
