@@ -13,6 +13,7 @@
 #include "model/domain.hpp"
 #include "model/fault_queue.hpp"
 #include "model/hardware.hpp"
+#include "model/peer_accesses.hpp"
 #include "sys/membarrier.hpp"
 #include "sys/owned_mutex.hpp"
 
@@ -48,13 +49,19 @@ public:
             reached = false;
             log_.record(device_, at, length, false);
         };
-        const sys::OwnedLock lock(mutex_);
-        if (domain_ && bus_master_) {
-            domain_->read(iova, to, blocked);
-        } else {
-            std::ranges::fill(to, std::byte{0});
-            blocked(iova, to.size());
+        PeerAccesses peers;
+        {
+            const sys::OwnedLock lock(mutex_);
+            if (domain_ && bus_master_) {
+                domain_->read(iova, to, blocked);
+            } else {
+                std::ranges::fill(to, std::byte{0});
+                blocked(iova, to.size());
+            }
         }
+        peers.finish([&](const std::byte* bytes, std::size_t length) {
+            blocked(iova + static_cast<std::uint64_t>(bytes - to.data()), length);
+        });
         return reached;
     }
 
@@ -64,11 +71,17 @@ public:
             reached = false;
             log_.record(device_, at, length, true);
         };
-        const sys::OwnedLock lock(mutex_);
-        if (domain_ && bus_master_)
-            domain_->write(iova, from, blocked);
-        else
-            blocked(iova, from.size());
+        PeerAccesses peers;
+        {
+            const sys::OwnedLock lock(mutex_);
+            if (domain_ && bus_master_)
+                domain_->write(iova, from, blocked);
+            else
+                blocked(iova, from.size());
+        }
+        peers.finish([&](const std::byte* bytes, std::size_t length) {
+            blocked(iova + static_cast<std::uint64_t>(bytes - from.data()), length);
+        });
         return reached;
     }
 

@@ -42,17 +42,17 @@ bool VfioDevice::viable(const DeviceDescription& description) {
 }
 
 bool VfioDevice::bound() const {
-    const sys::Lock lock(mutex_);
+    const TurnLock lock(turn_);
     return context_ != nullptr;
 }
 
 std::shared_ptr<Context> VfioDevice::context() const {
-    const sys::Lock lock(mutex_);
+    const TurnLock lock(turn_);
     return context_;
 }
 
 bool VfioDevice::owned_by(const void* owner) const {
-    const sys::Lock lock(mutex_);
+    const TurnLock lock(turn_);
     return owner_ == owner;
 }
 
@@ -66,7 +66,7 @@ int VfioDevice::bind(const void* owner, user::Address argument) {
     if (command.iommufd < 0 || (command.flags & ~kBindToken) != 0) return -EINVAL;
 
     const FileTable::Found found = files_.find(command.iommufd);  // may be the last to let go of it
-    const sys::Lock lock(mutex_);
+    const TurnLock lock(turn_);
     if (owner_ == owner) return -EINVAL;
     if ((command.flags & kBindToken) != 0) return -EINVAL;  // only virtual functions have one
     const auto* const iommufd = dynamic_cast<const IommufdFile*>(found.file.get());
@@ -90,22 +90,26 @@ int VfioDevice::bind(const void* owner, user::Address argument) {
 
 // vfio-pci puts back what config space had when the device was opened, but for bus mastering, which the reset took.
 void VfioDevice::reset() {
+    revoke_dma_buffers(true);
     device_->reset();
     dma_.set_bus_master(config_.bus_master());
+    revoke_dma_buffers(!config_.memory_enabled());
 }
 
 void VfioDevice::page_answered(bool there) {
-    const sys::Lock lock(mutex_);
+    const TurnLock lock(turn_);
     device_->page_answered(there);
 }
 
 void VfioDevice::release(const void* owner) {
     std::shared_ptr<Context> last;  // may go with the device, outside the lock
-    const sys::Lock lock(mutex_);
+    const TurnLock lock(turn_);
     if (owner_ != owner) return;
     irqs_.reset();
     dma_.set_bus_master(false);
     device_->reset();
+    revoke_dma_buffers(true);
+    exported_.clear();
     for (const auto& memory : memories_)
         if (memory) memory->withdraw();
     context_->unbind(device_id_);
@@ -179,13 +183,15 @@ int VfioDevice::set_irqs(user::Address argument) {
     return irqs_.set(header, data);
 }
 
-int VfioDevice::feature(user::Address argument) const {
+int VfioDevice::feature(user::Address argument) {
     DeviceFeature command{};
     if (const int rc = vfio_header(command, argument, sizeof command); rc < 0) return rc;
     constexpr std::uint32_t kOperations = kFeatureGet | kFeatureSet;
     if ((command.flags & ~(kFeatureMask | kOperations | kFeatureProbe)) != 0) return -EINVAL;
     if ((command.flags & kFeatureProbe) == 0 && (command.flags & kOperations) == kOperations) return -EINVAL;
-    return -ENOTTY;  // none of them is here
+    if ((command.flags & kFeatureMask) != kFeatureDmaBuf || !exports_bars_) return -ENOTTY;
+    return export_dma_buffer(command.flags, argument + sizeof command,
+                             static_cast<std::uint32_t>(command.argsz - sizeof command));
 }
 
 int VfioDevice::hot_reset(user::Address argument) const {
@@ -199,11 +205,11 @@ int VfioFile::ioctl(unsigned long request, user::Address argument) {
     if (!device_.owned_by(this)) return -EINVAL;
     switch (request) {
         case kDeviceAttachIommufdPt: {
-            const sys::Lock lock(device_.mutex_);
+            const TurnLock lock(device_.turn_);
             return device_.attach(argument);
         }
         case kDeviceDetachIommufdPt: {
-            const sys::Lock lock(device_.mutex_);
+            const TurnLock lock(device_.turn_);
             return device_.detach(argument);
         }
         case kDeviceGetInfo:
@@ -218,7 +224,7 @@ int VfioFile::ioctl(unsigned long request, user::Address argument) {
             return device_.feature(argument);
         case kDeviceReset: {
             if (!device_.identity_.has_reset) return -EINVAL;
-            const sys::Lock lock(device_.mutex_);
+            const TurnLock lock(device_.turn_);
             device_.reset();
             return 0;
         }

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstring>
+#include <new>
 #include <vector>
 
 #include "model/vfio_device.hpp"
@@ -21,6 +23,13 @@ constexpr unsigned kRegionShift = 40;  // a position's region, and the offset in
 
 constexpr std::uint64_t whole_pages(std::uint64_t size) {
     return (size + user::kPage - 1) / user::kPage * user::kPage;
+}
+
+// The widest access that the alignment allows, as vfio-pci makes them.
+unsigned widest(std::uint64_t offset, std::size_t length) {
+    unsigned width = 8;
+    while (width > length || offset % width != 0) width /= 2;
+    return width;
 }
 
 std::uint64_t region_of(std::uint64_t position) { return position >> kRegionShift; }
@@ -46,8 +55,9 @@ int VfioDevice::region_info(user::Address argument) const {
     return user::put(argument, command);
 }
 
-// What a program has mapped of memory is there as long as the device decodes its addresses.
+// What a program has mapped of memory is there as long as the device decodes its addresses, and so for other devices.
 void VfioDevice::decode_memory() {
+    revoke_dma_buffers(!config_.memory_enabled());
     for (const auto& memory : memories_) {
         if (!memory) continue;
         if (config_.memory_enabled())
@@ -95,23 +105,54 @@ bool VfioDevice::in_msix_table(std::uint64_t offset) const {
     return offset >= identity_.msix_table && offset - identity_.msix_table < identity_.msix_vectors * kEntry;
 }
 
-// In the widest accesses that the alignment allows, as vfio-pci does it.
+std::uint64_t VfioDevice::read_register(std::uint64_t offset, unsigned width) {
+    return in_msix_table(offset) ? ~std::uint64_t{0} : device_->read(offset, width);
+}
+
+void VfioDevice::write_register(std::uint64_t offset, unsigned width, std::uint64_t value) {
+    if (!in_msix_table(offset)) device_->write(offset, width, value);
+}
+
 ssize_t VfioDevice::access_registers(user::Address buffer, std::size_t count, std::uint64_t offset,
                                      bool write) {
     for (std::size_t done = 0; done < count;) {
-        unsigned width = 8;
-        while (width > count - done || (offset + done) % width != 0) width /= 2;
+        const unsigned width = widest(offset + done, count - done);
         std::uint64_t value = 0;
         if (write) {
             if (user::copy_from(&value, buffer + done, width) < 0) return -EFAULT;
-            if (!in_msix_table(offset + done)) device_->write(offset + done, width, value);
+            write_register(offset + done, width, value);
         } else {
-            value = in_msix_table(offset + done) ? ~std::uint64_t{0} : device_->read(offset + done, width);
+            value = read_register(offset + done, width);
             if (user::copy_to(buffer + done, &value, width) < 0) return -EFAULT;
         }
         done += width;
     }
     return static_cast<ssize_t>(count);
+}
+
+bool VfioDevice::peer_access(std::uint64_t offset, std::byte* bytes, std::size_t length,
+                             bool write) noexcept {
+    if (!turn_.lock_for_peer()) return false;
+    const bool answers = config_.memory_enabled();
+    try {
+        for (std::size_t done = 0; answers && done < length;) {
+            const unsigned width = widest(offset + done, length - done);
+            std::uint64_t value = 0;
+            if (write) {
+                std::memcpy(&value, bytes + done, width);
+                write_register(offset + done, width, value);
+            } else {
+                value = read_register(offset + done, width);
+                std::memcpy(bytes + done, &value, width);
+            }
+            done += width;
+        }
+    } catch (const std::bad_alloc&) {
+        turn_.unlock();
+        return false;
+    }
+    turn_.unlock();
+    return answers;
 }
 
 ssize_t VfioDevice::access_memory(BarMemory& memory, user::Address buffer, std::size_t count,
@@ -142,7 +183,7 @@ int VfioDevice::mappable(std::size_t length, int flags, std::uint64_t position, 
 
 ssize_t VfioFile::access(user::Address buffer, std::size_t count, std::uint64_t position, bool write) {
     if (!device_.owned_by(this)) return -EINVAL;
-    const sys::Lock lock(device_.mutex_);
+    const TurnLock lock(device_.turn_);
     return device_.access(buffer, count, position, write);
 }
 
@@ -160,7 +201,7 @@ ssize_t VfioFile::pwrite(user::Address buffer, std::size_t count, std::uint64_t 
 // A mapping holds the open file, and so the device.
 int VfioFile::mmap(void** address, std::size_t length, int protection, int flags, std::uint64_t position) {
     if (!device_.owned_by(this)) return -EINVAL;
-    const sys::Lock lock(device_.mutex_);
+    const TurnLock lock(device_.turn_);
     BarMemory* memory = nullptr;
     std::uint64_t offset = 0;
     if (const int rc = device_.mappable(length, flags, position - device_.first_region_, memory, offset);
@@ -176,7 +217,7 @@ int VfioFile::mmap(void** address, std::size_t length, int protection, int flags
 
 int VfioFile::show(int own, std::size_t length, int /*protection*/, int flags, std::uint64_t position) {
     if (!device_.owned_by(this)) return -EINVAL;
-    const sys::Lock lock(device_.mutex_);
+    const TurnLock lock(device_.turn_);
     BarMemory* memory = nullptr;
     std::uint64_t offset = 0;
     if (const int rc = device_.mappable(length, flags, position - device_.first_region_, memory, offset);
