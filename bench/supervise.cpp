@@ -23,10 +23,14 @@
 #include <cstring>
 #include <functional>
 #include <map>
+#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "intercept/child.hpp"
+#include "intercept/last_closes.hpp"
+#include "intercept/process_memory.hpp"
 #include "intercept/session.hpp"
 #include "uapi/iommufd.hpp"
 #include "uapi/vfio.hpp"
@@ -109,6 +113,51 @@ void be_a_client(int output) {
     measure(output, "not_the_models", [] { (void)::access("/dev/null", F_OK); });
 }
 
+// A device's blocks of the memory of a program, private and of a memfd that it made, beside memcpy of as much.
+void move_memory(int output) {
+    constexpr std::size_t kLargest = 64 << 10;
+    intercept::LastCloses made;
+    const sys::Fd file(sys::host_kernel(), made.open_for_programs(::memfd_create("shared", MFD_CLOEXEC)));
+    if (!file || ::ftruncate(file.number(), kLargest) < 0) fail("no memory");
+    const auto map = [](int flags, int fd) {
+        void* const memory = ::mmap(nullptr, kLargest, PROT_READ | PROT_WRITE, flags, fd, 0);
+        if (memory == MAP_FAILED) fail("no memory");
+        std::memset(memory, 1, kLargest);
+        return static_cast<std::byte*>(memory);
+    };
+    std::byte* const own = map(MAP_PRIVATE | MAP_ANONYMOUS, -1);
+    const std::pair<const char*, std::byte*> kinds[] = {{"private", map(MAP_PRIVATE | MAP_ANONYMOUS, -1)},
+                                                        {"shared", map(MAP_SHARED, file.number())}};
+    int ends[2] = {-1, -1};
+    if (::pipe2(ends, O_CLOEXEC) < 0) fail("no pipe");
+    const pid_t child = ::fork();
+    if (child == 0) {
+        (void)::close(ends[1]);
+        (void)!::read(ends[0], own, 1);
+        std::_Exit(0);
+    }
+    intercept::ProcessMemories memories(made);
+    std::shared_ptr<intercept::ProcessMemory> memory;
+    if (memories.of(child, memory) < 0) fail("the child can't be looked at");
+    for (const std::size_t block : {std::size_t{4096}, kLargest}) {
+        const std::string size = std::to_string(block);
+        measure(output, ("memcpy_" + size).c_str(), [&] {
+            std::memcpy(own, kinds[0].second, block);
+            asm volatile("" ::: "memory");
+        });
+        for (const auto& [kind, there] : kinds) {
+            const auto at = reinterpret_cast<std::uint64_t>(there);
+            if (memory->populate(at, kLargest, true) < 0) fail("the child's memory isn't there");
+            measure(output, (std::string(kind) + "_read_" + size).c_str(),
+                    [&] { (void)memory->read(own, at, block); });
+            measure(output, (std::string(kind) + "_write_" + size).c_str(),
+                    [&] { (void)memory->write(at, own, block); });
+        }
+    }
+    (void)::close(ends[1]);
+    (void)::waitpid(child, nullptr, 0);
+}
+
 // Stops for each getppid().
 std::vector<sock_filter> bare_filter() {
     return {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
@@ -149,12 +198,13 @@ void run(int rounds, const char* self) {
         supervise_barely({self, "do", "bare", number});
         const auto outcome = intercept::run(model::everything(), {self, "do", "client", number});
         if (!outcome || outcome->status != 0) fail("the client failed");
+        move_memory(file);
     }
     (void)::lseek(file, 0, SEEK_SET);
     const char* separator = "{";
     for (auto& [name, all] : read_figures(file)) {
         std::ranges::sort(all);
-        std::printf("%s\"%s\": {\"fastest\": %.2f, \"median\": %.2f}", separator, name.c_str(), all.front(),
+        std::printf("%s\"%s\": {\"fastest\": %.3f, \"median\": %.3f}", separator, name.c_str(), all.front(),
                     all[all.size() / 2]);
         separator = ", ";
     }

@@ -126,6 +126,19 @@ def supervised(found):
                    times(found[call]["fastest"], found["bare"]["fastest"])] for call, name in names.items()])
 
 
+def moved_for_programs(found):
+    """A device's blocks of a program's memory, and memcpy's."""
+    lines = [["memcpy"] + [f"{found[f'memcpy_{block}']['fastest'] * 1000:,.0f}" for block in (4096, 65536)]]
+    for kind in ("shared", "private"):
+        for way, verb in WAYS_OF_DMA.items():
+            cells = []
+            for block in (4096, 65536):
+                took, memcpy = (found[name]["fastest"] for name in (f"{kind}_{way}_{block}", f"memcpy_{block}"))
+                cells.append(f"{took * 1000:,.0f} ({memcpy / took * 100:.0f} % of memcpy)")
+            lines.append([f"a device {verb} {kind} memory"] + cells)
+    return table(["in nanoseconds, the fastest batches", "4 KiB", "64 KiB"], lines)
+
+
 NEAR, FAR = 64 << 10, 256 << 20  # bench/model.cpp has them
 BLOCKS = {64: "64 bytes", 4096: "4 KiB", 65536: "64 KiB"}
 WAYS_OF_DMA = {"read": "reads", "write": "writes"}
@@ -351,6 +364,11 @@ Microseconds of a program's call that the supervisor answers, and of one that it
 least supervisor there can be, which takes it and answers 0.
 
 {supervised(figures["supervise"])}
+
+A modelled device's DMA to the memory of such a program: a memfd that it made, which the supervisor maps too, and private memory, which
+it reaches through /proc/PID/mem.
+
+{moved_for_programs(figures["supervise"])}
 
 ## Runs of dirty pages
 

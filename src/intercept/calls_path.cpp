@@ -82,10 +82,14 @@ Answer Supervisor::access(Tracee& tracee, int folder, std::uint64_t address, int
 
 Answer Supervisor::readlink(Tracee& tracee, int folder, std::uint64_t address, std::uint64_t buffer,
                             std::uint64_t size) {
-    const std::string path = path_at(tracee, folder, address);
-    if (path.empty()) return Answer::from_kernel();
-    std::string target;
-    if (const int rc = inside_.tree.readlink(path, target); rc < 0) return {.value = rc};
+    std::string text;
+    if (tracee.copy_text(text, address, PATH_MAX) < 0) return Answer::from_kernel();
+    std::string target = shown_in_proc(tracee, text);
+    if (target.empty()) {
+        const std::string path = paths_.find(tracee, folder, text);
+        if (path.empty()) return Answer::from_kernel();
+        if (const int rc = inside_.tree.readlink(path, target); rc < 0) return {.value = rc};
+    }
     if (static_cast<int>(size) <= 0) return {.value = -EINVAL};
     const std::size_t length = std::min<std::size_t>(target.size(), size);
     if (const int rc = tracee.copy_to(buffer, target.data(), length); rc < 0) return {.value = rc};

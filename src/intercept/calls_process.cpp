@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //
-// Files of /proc in which the model stands: how much a process has pinned and locked, and which allocation is to fail.
+// Files of /proc in which the model stands: how much a process has pinned and locked, what its descriptors are, and which
+// allocation is to fail.
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
 #include <charconv>
+#include <climits>
 #include <cstdio>
 
 #include "intercept/supervisor.hpp"
@@ -76,6 +79,23 @@ std::optional<pid_t> Supervisor::named_in_proc(const Tracee& tracee, std::string
     // Its numbers are those of this process only in the same namespace.
     const bool same = tracee.link("root") == "/" && tracee.link("ns/pid") == own_pids_;
     return same ? std::optional(named) : std::nullopt;
+}
+
+std::string Supervisor::shown_in_proc(const Tracee& tracee, std::string_view text) const {
+    const std::size_t slash = text.rfind('/');
+    if (slash == text.npos) return {};
+    const std::string file = std::string("/fd").append(text.substr(slash));
+    const auto thread = named_in_proc(tracee, text, file);
+    struct stat found{};
+    if (!thread) return {};
+    const std::string path = proc_path(*thread, file.substr(1));
+    if (::stat(path.c_str(), &found) < 0) return {};
+    std::array<char, PATH_MAX> link{};
+    const ssize_t length = ::readlink(path.c_str(), link.data(), link.size());
+    if (length < 0 || !tracee.waits()) return {};
+    const std::string_view target(link.data(), static_cast<std::size_t>(length));
+    return inside_.files.find(model::identity_of(found)) ? std::string(node_of(target))
+                                                         : files_.path_of(target);
 }
 
 Answer Supervisor::open_fail_nth(Tracee& tracee, pid_t thread, int flags) {

@@ -11,6 +11,7 @@
 #include <filesystem>
 
 #include "intercept/huge_pages.hpp"
+#include "model/safe_copy.hpp"
 
 namespace iommufd::inline v0_1::intercept {
 namespace {
@@ -37,7 +38,8 @@ protected:
         files.hold(model::read_maps("/proc/self/maps"), first, first + count * kPage - 1);
     }
 
-    HeldFiles files{{sys::host_kernel(), ::open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC)}};
+    const LastCloses made;
+    HeldFiles files{{sys::host_kernel(), ::open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC)}, made};
 };
 
 TEST_F(HeldFilesTest, SharedMemoryStaysAfterItIsUnmapped) {
@@ -75,6 +77,42 @@ TEST_F(HeldFilesTest, WhatIsMappedInItsPlaceTakesItsPlaceOnlyThere) {
     EXPECT_EQ(files.read(bytes, address(memory) + 3 * kPage - 1, 2), 2U);
     EXPECT_EQ(std::string(bytes, 2), "cd");
     ::munmap(memory, 4 * kPage);
+}
+
+// Of which no folder of /proc tells.
+TEST(HeldFilesOfPrograms, AMemfdIsHeldUntilItIsMappedNoMoreAndThenItIsGone) {
+    LastCloses made;
+    HeldFiles files{sys::Fd(), made};
+    int gone = 0;
+    const auto see = [&] { made.see([&](const model::FileIdentity&) { ++gone; }); };
+    const int file = made.open_for_programs(::memfd_create("kept", MFD_CLOEXEC));
+    ASSERT_EQ(::ftruncate(file, 2 * kPage), 0);
+    const auto mapped = [&](std::uint64_t pages) {
+        void* const memory = ::mmap(nullptr, pages * kPage, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+        files.hold(model::read_maps("/proc/self/maps"), reinterpret_cast<std::uint64_t>(memory),
+                   reinterpret_cast<std::uint64_t>(memory) + pages * kPage - 1);
+        (void)::munmap(memory, pages * kPage);
+        return reinterpret_cast<std::uint64_t>(memory);
+    };
+    char byte = 0;
+    const std::uint64_t first = mapped(3);
+    EXPECT_EQ(files.write(first + kPage, "x", 1), 1U);
+    EXPECT_EQ(::pread(file, &byte, 1, kPage), 1);
+    EXPECT_EQ(byte, 'x');
+    EXPECT_EQ(files.read(&byte, first + 2 * kPage, 1), 0U) << "the file ends before";
+    ASSERT_EQ(::ftruncate(file, 4 * kPage), 0);
+    const std::uint64_t longer = mapped(4);
+    EXPECT_EQ(files.read(&byte, longer + 3 * kPage, 1), 1U) << "it has grown";
+    ASSERT_EQ(::ftruncate(file, kPage), 0);
+    model::expect_faults();
+    EXPECT_EQ(files.read(&byte, longer + 3 * kPage, 1), 0U) << "it has shrunk";
+
+    ASSERT_EQ(::close(file), 0);
+    see();
+    EXPECT_EQ(gone, 0);
+    files.hold({}, 0, ~std::uint64_t{0});
+    see();
+    EXPECT_EQ(gone, 1);
 }
 
 TEST(HugePagesTest, AFileOfHugePagesIsKnownByItsContainer) {

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -19,6 +20,12 @@ namespace {
 // its processor between.
 constexpr std::chrono::seconds kEndsWithin{1};
 
+std::string path_of(int fd) { return "/proc/self/fd/" + std::to_string(fd); }
+
+sys::Fd open_again(int fd, int flags) {
+    return {sys::host_kernel(), ::open(path_of(fd).c_str(), flags | O_CLOEXEC)};
+}
+
 }  // namespace
 
 LastCloses::LastCloses() : events_(sys::host_kernel(), ::inotify_init1(IN_NONBLOCK | IN_CLOEXEC)) {
@@ -27,21 +34,24 @@ LastCloses::LastCloses() : events_(sys::host_kernel(), ::inotify_init1(IN_NONBLO
 
 int LastCloses::open_for_programs(int own) {
     sys::Fd first(sys::host_kernel(), own);
-    const auto path_of = [](int fd) { return "/proc/self/fd/" + std::to_string(fd); };
-    const auto open_again = [&](int access) {
-        return sys::Fd(sys::host_kernel(), ::open(path_of(own).c_str(), access | O_NONBLOCK | O_CLOEXEC));
-    };
-    Watched watched{.identity = {}, .own = open_again(O_RDONLY)};
-    sys::Fd theirs = open_again(::fcntl(own, F_GETFL) & O_ACCMODE);
     struct stat found{};
-    if (!watched.own || !theirs || ::fstat(own, &found) < 0) return -errno;
-    watched.identity = model::identity_of(found);
+    if (::fstat(own, &found) < 0) return -errno;
+    const int never_waits = S_ISFIFO(found.st_mode) ? O_NONBLOCK : 0;
+    Watched watched{.identity = model::identity_of(found), .own = open_again(own, O_RDONLY | never_waits)};
+    sys::Fd theirs = open_again(own, (::fcntl(own, F_GETFL) & O_ACCMODE) | never_waits);
+    if (!watched.own || !theirs) return -errno;
     (void)first.close();  // of which nobody is told
     const int number = ::inotify_add_watch(events_.number(), path_of(theirs.number()).c_str(),
                                            IN_CLOSE_WRITE | IN_CLOSE_NOWRITE);
     if (number < 0) return errno == ENOSPC ? -ENOMEM : -errno;
     watched_.insert_or_assign(number, std::move(watched));
     return theirs.release();
+}
+
+sys::Fd LastCloses::open(const model::FileIdentity& identity) const {
+    const auto found =
+        std::ranges::find_if(watched_, [&](const auto& entry) { return entry.second.identity == identity; });
+    return found == watched_.end() ? sys::Fd() : open_again(found->second.own.number(), O_RDWR);
 }
 
 // A pipe has no leases: it is opened once for programs.

@@ -27,6 +27,10 @@ public:
     // Watches the file behind `own`, a memfd or a pipe, which is closed; programs have what is returned: another opening
     // of it. A negative errno.
     int open_for_programs(int own);
+    // A file that is watched, to be read and written here; empty if there is none. While it is open, or mapped, the file
+    // isn't gone.
+    sys::Fd open(const model::FileIdentity& identity) const;
+    std::size_t count() const noexcept { return watched_.size(); }
     // Calls `gone` for each file whose last opening has ended.
     void see(const std::function<void(const model::FileIdentity&)>& gone);
     // An opening has ended, perhaps the last one: it will show soon, and nothing tells when.

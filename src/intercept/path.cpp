@@ -36,6 +36,12 @@ std::string fold(std::string_view tidied) {
     return folded.empty() ? "/" : folded;
 }
 
+std::string_view node_of(std::string_view link) {
+    constexpr std::string_view kMemfd = "/memfd:";
+    if (link.starts_with(kMemfd)) link.remove_prefix(kMemfd.size());
+    return link.substr(0, link.rfind(" (deleted)"));
+}
+
 std::string Paths::find(const Tracee& tracee, int folder, std::string_view text) const {
     if (text.empty()) return {};
     std::string whole;

@@ -17,6 +17,10 @@ std::string tidy(std::string_view path);
 // The same with each ".." and what it takes back left out.
 std::string fold(std::string_view tidied);
 
+// The path of a node, of what its memfd's link in /proc shows: "/dev/iommu" of "/memfd:/dev/iommu (deleted)". Of other links
+// what they show.
+std::string_view node_of(std::string_view link);
+
 class Paths {
 public:
     Paths(const model::Tree& tree, const PrivateTree& files) : tree_(tree), files_(files) {}

@@ -2,12 +2,15 @@
 #include "intercept/private_tree.hpp"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstdlib>
+#include <ctime>
 #include <filesystem>
+#include <string_view>
 #include <system_error>
 
 namespace iommufd::inline v0_1::intercept {
@@ -25,12 +28,36 @@ int make_entry(int folder, const std::string& path, const model::Tree::Entry& en
     return written == static_cast<ssize_t>(entry.text.size()) ? 0 : written < 0 ? errno : ENOSPC;
 }
 
+constexpr std::string_view kName = "iommufd-model-";
+constexpr std::time_t kYoung = 60;  // seconds: it may not be locked yet
+
+// Whether a supervisor of this user had the folder, and was killed: it had it locked.
+bool is_left(const std::filesystem::path& folder) {
+    const sys::Fd opened(sys::host_kernel(),
+                         ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    struct stat status{};
+    return opened && ::fstat(opened.number(), &status) == 0 && status.st_uid == ::geteuid() &&
+           std::time(nullptr) - status.st_mtim.tv_sec > kYoung &&
+           ::flock(opened.number(), LOCK_EX | LOCK_NB) == 0;
+}
+
+void remove_left(const std::string& place) {
+    std::error_code error;
+    for (std::filesystem::directory_iterator each(place, error), end; !error && each != end;
+         each.increment(error)) {
+        std::error_code ignored;
+        if (each->path().filename().string().starts_with(kName) && is_left(each->path()))
+            std::filesystem::remove_all(each->path(), ignored);
+    }
+}
+
 }  // namespace
 
 Result<PrivateTree> PrivateTree::make(const model::Tree& tree) {
-    const char* const place = std::getenv("TMPDIR");
-    std::string root =
-        std::string(place != nullptr && *place != '\0' ? place : "/tmp") + "/iommufd-model-XXXXXX";
+    const char* const wanted = std::getenv("TMPDIR");
+    const std::string place = wanted != nullptr && *wanted != '\0' ? wanted : "/tmp";
+    remove_left(place);
+    std::string root = (place + '/').append(kName) + "XXXXXX";
     const auto cannot = [&](int error) {
         return Error::refused(error, "cannot make the model's files in " + root,
                               "the folder can't be written to", "set TMPDIR to one that can");
@@ -38,7 +65,7 @@ Result<PrivateTree> PrivateTree::make(const model::Tree& tree) {
     if (::mkdtemp(root.data()) == nullptr) return cannot(errno);
     PrivateTree made(root);
     made.folder_ = sys::Fd(sys::host_kernel(), ::open(root.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (!made.folder_) return cannot(errno);
+    if (!made.folder_ || ::flock(made.folder_.number(), LOCK_EX | LOCK_NB) < 0) return cannot(errno);
     struct stat status{};
     if (::fstat(made.folder_.number(), &status) < 0) return cannot(errno);
     made.container_ = status.st_dev;

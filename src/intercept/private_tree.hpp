@@ -16,7 +16,7 @@ namespace iommufd::inline v0_1::intercept {
 
 class PrivateTree {
 public:
-    // In $TMPDIR, or /tmp. What mkdir, open, write, symlink say.
+    // In $TMPDIR, or /tmp, from which it removes those of supervisors of this user that were killed. What mkdir, open, write, symlink say.
     static Result<PrivateTree> make(const model::Tree& tree);
     PrivateTree(PrivateTree&& other) noexcept = default;
     PrivateTree& operator=(PrivateTree&&) = delete;

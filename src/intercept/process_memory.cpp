@@ -130,7 +130,7 @@ int ProcessMemories::of(pid_t process, std::shared_ptr<ProcessMemory>& memory) {
     sys::Fd maps = open_at(process, "maps", O_RDONLY);
     sys::Fd folder = open_at(process, "", O_PATH | O_DIRECTORY);
     if (!bytes || !maps || !folder) return errno == EMFILE || errno == ENFILE ? -EMFILE : -EACCES;
-    memory = std::make_shared<ProcessMemory>(std::move(bytes), std::move(maps), std::move(folder));
+    memory = std::make_shared<ProcessMemory>(std::move(bytes), std::move(maps), std::move(folder), made_);
     known_.insert_or_assign(process, memory);
     return 0;
 }

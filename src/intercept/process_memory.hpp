@@ -20,8 +20,8 @@ namespace iommufd::inline v0_1::intercept {
 class ProcessMemory final : public model::AddressSpace {
 public:
     // Its files of /proc, and its folder there.
-    ProcessMemory(sys::Fd memory, sys::Fd maps, sys::Fd folder)
-        : memory_(std::move(memory)), maps_(std::move(maps)), files_(std::move(folder)) {}
+    ProcessMemory(sys::Fd memory, sys::Fd maps, sys::Fd folder, const LastCloses& made)
+        : memory_(std::move(memory)), maps_(std::move(maps)), files_(std::move(folder), made) {}
 
     int read(void* to, std::uint64_t from, std::size_t length) noexcept override;
     int write(std::uint64_t to, const void* from, std::size_t length) noexcept override;
@@ -43,6 +43,9 @@ private:
 // One for each process, while somebody uses it; of those that nobody uses, some that may be used again. No threads.
 class ProcessMemories {
 public:
+    // `made`: files that programs made.
+    explicit ProcessMemories(const LastCloses& made) : made_(made) {}
+
     // 0, -EACCES where it may not be looked at, -EMFILE. The caller makes sure that the process is who it was.
     int of(pid_t process, std::shared_ptr<ProcessMemory>& memory);
     // If it was asked for before; else null.
@@ -51,6 +54,7 @@ public:
 private:
     void forget_unused();
 
+    const LastCloses& made_;
     std::map<pid_t, std::shared_ptr<ProcessMemory>> known_;  // by process
 };
 

@@ -61,7 +61,8 @@ private:
 };
 
 TEST(ProcessMemoriesTest, AProcessHasOneMemoryHoweverOftenItIsAskedFor) {
-    ProcessMemories memories;
+    const LastCloses made;
+    ProcessMemories memories{made};
     const Child child;
     std::shared_ptr<ProcessMemory> first;
     std::shared_ptr<ProcessMemory> second;
@@ -72,7 +73,8 @@ TEST(ProcessMemoriesTest, AProcessHasOneMemoryHoweverOftenItIsAskedFor) {
 }
 
 TEST(ProcessMemoriesTest, OfAProcessThatHasEndedThereIsNone) {
-    ProcessMemories memories;
+    const LastCloses made;
+    ProcessMemories memories{made};
     Child child;
     const pid_t number = child.number();
     std::shared_ptr<ProcessMemory> memory;
@@ -83,7 +85,8 @@ TEST(ProcessMemoriesTest, OfAProcessThatHasEndedThereIsNone) {
 }
 
 TEST(ProcessMemoriesTest, AProcessThatBecameAnotherProgramHasAnotherMemory) {
-    ProcessMemories memories;
+    const LastCloses made;
+    ProcessMemories memories{made};
     const Child child;
     std::shared_ptr<ProcessMemory> before;
     std::shared_ptr<ProcessMemory> after;
@@ -97,7 +100,8 @@ TEST(ProcessMemoriesTest, AProcessThatBecameAnotherProgramHasAnotherMemory) {
 }
 
 TEST(ProcessMemoriesTest, ManyProcessesThatMapNothingMoreKeepNoDescriptors) {
-    ProcessMemories memories;
+    const LastCloses made;
+    ProcessMemories memories{made};
     const auto open_descriptors = [] {
         return std::distance(std::filesystem::directory_iterator("/proc/self/fd"), {});
     };

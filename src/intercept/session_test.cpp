@@ -107,6 +107,13 @@ TEST(SupervisedSession, TheMemoryOfACardIsMapped) {
     EXPECT_EQ(outcome.left.text(), "nothing");
 }
 
+TEST(SupervisedSession, AMemfdIsAsTheKernelMakesItAndIsReachedAfterWhoMappedItHasEnded) {
+    const Outcome outcome = run_client("outlives_in_a_file");
+    EXPECT_EQ(outcome.status, 0);
+    EXPECT_EQ(outcome.left.text(), "nothing");
+    EXPECT_EQ(outcome.blocked_dma, 0U);
+}
+
 TEST(SupervisedSession, RegistersOfAViommuAreMappedAndKeepIt) {
     const Outcome outcome = run_on_mock("maps_registers");
     EXPECT_EQ(outcome.status, 0);

@@ -116,6 +116,8 @@ Answer Supervisor::answer(Tracee& tracee, const seccomp_data& call) {
             return move_pieces_at(tracee, call, true);
         case SYS_mmap:
             return mmap(tracee, call);
+        case SYS_memfd_create:
+            return memfd_create(tracee, args[0], args[1]);
         default:
             return Answer::from_kernel();
     }

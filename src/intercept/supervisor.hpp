@@ -66,6 +66,8 @@ private:
     // The thread or process whose file of /proc that path names: "/status" of "/proc/self/status".
     std::optional<pid_t> named_in_proc(const Tracee& tracee, std::string_view text,
                                        std::string_view file) const;
+    // What a link in /proc to a descriptor shows, if that is of the model; else empty.
+    std::string shown_in_proc(const Tracee& tracee, std::string_view text) const;
     Answer open_status(Tracee& tracee, pid_t thread, int flags);
     Answer open_fail_nth(Tracee& tracee, pid_t thread, int flags);
 
@@ -85,13 +87,16 @@ private:
     Answer move_pieces_at(Tracee& tracee, const seccomp_data& call, bool write);
     Answer mmap(Tracee& tracee, const seccomp_data& call);
 
+    // calls_memory.cpp
+    Answer memfd_create(Tracee& tracee, std::uint64_t name, std::uint64_t flags);
+
     const model::Inside inside_;
     const PrivateTree& files_;
     const Paths paths_;
     const std::string own_pids_;  // the namespace of this process's numbers
     LastCloses closes_;
     KnownThreads threads_;
-    ProcessMemories memories_;
+    ProcessMemories memories_{closes_};
     FailNth fail_nth_;
     std::optional<Trace> trace_;
 };

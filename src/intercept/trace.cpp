@@ -16,6 +16,7 @@
 
 #include "error/operations.hpp"
 #include "intercept/filter.hpp"
+#include "intercept/path.hpp"
 #include "iommufd/error/error.hpp"
 #include "model/context.hpp"
 #include "model/vdpa_device.hpp"
@@ -34,6 +35,8 @@ constexpr Name kOpenBits[] = {{O_CREAT, "CREAT"},     {O_EXCL, "EXCL"},         
 constexpr Names kOpen{"O_", kOpenBits};
 constexpr Name kProtectionBits[] = {{PROT_READ, "READ"}, {PROT_WRITE, "WRITE"}, {PROT_EXEC, "EXEC"}};
 constexpr Names kProtection{"PROT_", kProtectionBits};
+constexpr Name kMemoryBits[] = {{MFD_CLOEXEC, "CLOEXEC"}, {MFD_ALLOW_SEALING, "ALLOW_SEALING"}};
+constexpr Names kMemory{"MFD_", kMemoryBits};
 constexpr Name kIotlbTypes[] = {{uapi::vhost::kIotlbUpdate, "UPDATE"},
                                 {uapi::vhost::kIotlbInvalidate, "INVALIDATE"},
                                 {uapi::vhost::kIotlbBatchBegin, "BATCH_BEGIN"},
@@ -138,11 +141,8 @@ void Trace::add_descriptor(Tracee& tracee, Line& line, int fd) {
         line.text += "AT_FDCWD";
         return;
     }
-    std::string name = tracee.link("fd/" + std::to_string(fd));
-    constexpr std::string_view kMemfd = "/memfd:";
-    if (name.starts_with(kMemfd)) name.erase(0, kMemfd.size());
-    if (const std::size_t gone = name.rfind(" (deleted)"); gone != name.npos) name.erase(gone);
-    line.text += std::to_string(fd) + '<' + name + '>';
+    const std::string link = tracee.link("fd/" + std::to_string(fd));
+    (line.text += std::to_string(fd) + '<').append(node_of(link)) += '>';
 }
 
 void Trace::add_ioctl(Tracee& tracee, Line& line, const seccomp_data& call) {
@@ -280,6 +280,11 @@ Trace::Line Trace::before(Tracee& tracee, const seccomp_data& call) {
         case SYS_read:
         case SYS_write:
             add_move(tracee, line, call, call.nr == SYS_write);
+            break;
+        case SYS_memfd_create:
+            line.text = "memfd_create(";
+            add_path(tracee, line, args[0]);
+            line.text += ", " + show_bits(args[1], kMemory);
             break;
         case SYS_mmap:
             line.text = "mmap(" + show_address(args[0]) + ", " + show_address(args[1]) + ", " +

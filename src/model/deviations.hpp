@@ -49,9 +49,9 @@ inline constexpr DeviationRow kDeviations[] = {
      "given back",
      ""},
     {Deviation::lacking, "", "pins",
-     "pages can't be pinned: a program that unmaps memory while it is mapped for DMA stops that DMA. Shared "
-     "memory of a "
-     "program under `iommufd model` is held where /proc/PID/map_files may be opened (CAP_CHECKPOINT_RESTORE)",
+     "pages can't be pinned: a program that unmaps memory while it is mapped for DMA stops that DMA. Of a "
+     "program under `iommufd model` a memfd that it made is held, and other shared memory where "
+     "/proc/PID/map_files may be opened (CAP_CHECKPOINT_RESTORE)",
      ""},
     {Deviation::lacking, "", "VmPin and VmLck under `iommufd model`",
      "/proc/PID/status has them, as they were when it was opened, for who names it by an absolute path", ""},

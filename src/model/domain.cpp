@@ -157,19 +157,26 @@ std::uint64_t* Domain::leaf_of(std::uint64_t iova, int& level) const {
     }
 }
 
-Domain::Run Domain::look_up(std::uint64_t iova, unsigned permission) const {
-    Recent& recent = recent_[(iova >> geometry_.granule_bits) % recent_.size()];
-    if (iova < recent.first || iova > recent.last) {
-        int level = 0;
-        const std::uint64_t* const entry = leaf_of(iova, level);
-        if (entry == nullptr) return {.memory = 0, .length = std::uint64_t{0} - iova, .reachable = false};
-        const std::uint64_t last = last_of_entry(iova, level);
-        if ((*entry & kLeaf) == 0) return {.memory = 0, .length = last - iova + 1, .reachable = false};
-        recent = {.first = iova & ~(size_of(level) - 1), .last = last, .entry = *entry};
+// False, and how far there is nothing, where the IOVA has no leaf.
+bool Domain::walk(std::uint64_t iova, Recent& leaf, std::uint64_t& nothing) const {
+    int level = 0;
+    const std::uint64_t* const entry = leaf_of(iova, level);
+    const std::uint64_t last = entry == nullptr ? ~std::uint64_t{0} : last_of_entry(iova, level);
+    nothing = last - iova + 1;
+    if (entry == nullptr || (*entry & kLeaf) == 0) return false;
+    leaf = {.first = iova & ~(size_of(level) - 1), .last = last, .entry = *entry};
+    return true;
+}
+
+inline Domain::Run Domain::look_up(std::uint64_t iova, unsigned permission) const {
+    Recent& leaf = recent_[(iova >> geometry_.granule_bits) % recent_.size()];
+    if (iova < leaf.first || iova > leaf.last) [[unlikely]] {
+        std::uint64_t nothing = 0;
+        if (!walk(iova, leaf, nothing)) return {.memory = 0, .length = nothing, .reachable = false};
     }
-    return {.memory = (recent.entry & ~kFlags) + (iova - recent.first),
-            .length = recent.last - iova + 1,
-            .reachable = (recent.entry & permission) != 0};
+    return {.memory = (leaf.entry & ~kFlags) + (iova - leaf.first),
+            .length = leaf.last - iova + 1,
+            .reachable = (leaf.entry & permission) != 0};
 }
 
 // Neighbouring leaves of one mapping are one run, so that they are moved in one go.
@@ -186,12 +193,21 @@ Domain::Run Domain::run(std::uint64_t iova, std::uint64_t most, unsigned permiss
     return whole;
 }
 
+bool Domain::read_at_once(std::uint64_t iova, std::span<std::byte> to) const {
+    const sys::OwnedLock lock(mutex_);
+    const Run all = look_up(iova, kReadBit);
+    return all.reachable && to.size() <= all.length && physical::read(to.data(), all.memory, to.size()) == 0;
+}
+
+bool Domain::write_at_once(std::uint64_t iova, std::span<const std::byte> from) {
+    const sys::OwnedLock lock(mutex_);
+    const Run all = look_up(iova, kWriteBit);
+    return all.reachable && from.size() <= all.length && !tracks_dirty_ &&
+           physical::write(all.memory, from.data(), from.size()) == 0;
+}
+
 void Domain::read(std::uint64_t iova, std::span<std::byte> to, const OnBlocked& blocked) const {
     const sys::OwnedLock lock(mutex_);
-    const Run first = look_up(iova, kReadBit);
-    if (first.reachable && to.size() <= first.length &&
-        physical::read(to.data(), first.memory, to.size()) == 0)
-        return;
     while (!to.empty()) {
         const Run here = run(iova, to.size(), kReadBit);
         if (!here.reachable || physical::read(to.data(), here.memory, here.length) < 0) {
@@ -205,10 +221,6 @@ void Domain::read(std::uint64_t iova, std::span<std::byte> to, const OnBlocked& 
 
 void Domain::write(std::uint64_t iova, std::span<const std::byte> from, const OnBlocked& blocked) {
     const sys::OwnedLock lock(mutex_);
-    const Run first = look_up(iova, kWriteBit);
-    if (first.reachable && from.size() <= first.length && !tracks_dirty_ &&
-        physical::write(first.memory, from.data(), from.size()) == 0)
-        return;
     while (!from.empty()) {
         const Run here = run(iova, from.size(), kWriteBit);
         if (here.reachable && tracks_dirty_) mark_dirty(iova, here.length);

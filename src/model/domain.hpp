@@ -74,6 +74,9 @@ public:
     // The device writes: what it can't reach is left alone.
     void write(std::uint64_t iova, std::span<const std::byte> from, const OnBlocked& blocked)
         IOMMUFD_EXCLUDES(mutex_);
+    // As most are: all of it is in one leaf and reached, and no dirty bits are kept. False: nothing has been done, or not all.
+    bool read_at_once(std::uint64_t iova, std::span<std::byte> to) const IOMMUFD_EXCLUDES(mutex_);
+    bool write_at_once(std::uint64_t iova, std::span<const std::byte> from) IOMMUFD_EXCLUDES(mutex_);
     // The first IOVA of a DMA that a device with that permission doesn't reach.
     std::optional<std::uint64_t> first_missing(std::uint64_t iova, std::uint64_t length,
                                                unsigned permission) const IOMMUFD_EXCLUDES(mutex_);
@@ -124,6 +127,7 @@ private:
     void mark_dirty(std::uint64_t iova, std::uint64_t length) IOMMUFD_REQUIRES(mutex_);
     // The entry that translates an IOVA, and its level; null where the IOVA is beyond the table.
     std::uint64_t* leaf_of(std::uint64_t iova, int& level) const IOMMUFD_REQUIRES(mutex_);
+    bool walk(std::uint64_t iova, Recent& leaf, std::uint64_t& nothing) const IOMMUFD_REQUIRES(mutex_);
     Run look_up(std::uint64_t iova, unsigned permission) const IOMMUFD_REQUIRES(mutex_);
     Run run(std::uint64_t iova, std::uint64_t most, unsigned permission) const IOMMUFD_REQUIRES(mutex_);
 

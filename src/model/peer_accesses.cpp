@@ -41,6 +41,7 @@ int PeerAccesses::note(Registers& registers, std::uint64_t offset, std::byte* by
 }
 
 void PeerAccesses::make(const std::function<void(const std::byte*, std::size_t)>& blocked) noexcept {
+    current = nullptr;  // what they start is no part of this DMA
     for (const Noted& noted : noted_) {
         if (noted.registers->access(noted.offset, noted.bytes, noted.length, noted.write)) continue;
         if (!noted.write) std::fill_n(noted.bytes, noted.length, std::byte{0});

@@ -104,14 +104,12 @@ void hands_over(char**) {
     EXPECT(destroy(iommufd, ioas) == 0);
 }
 
-// Shared memory stays where it is while it is mapped, where the supervisor may hold it; else DMA to it is blocked.
-void outlives(char** arguments) {
-    const bool held = std::strcmp(arguments[0], "held") == 0;
+// A child maps the memory, and ends: whether a device reaches it then.
+void map_in_a_child(unsigned char* shared, bool held) {
     const int iommufd = open_iommufd();
     const Edu edu(iommufd);
     const std::uint32_t ioas = alloc_ioas(iommufd);
     EXPECT(attach(edu.number(), ioas) > -1);
-    unsigned char* const shared = pages(4, MAP_SHARED);
     std::memset(shared, 0x11, 4 * kPage);
     std::memset(shared + 2 * kPage, 0x22, kPage);
     const pid_t child = ::fork();
@@ -129,9 +127,41 @@ void outlives(char** arguments) {
     EXPECT(destroy(iommufd, ioas) == 0);
 }
 
+// Shared memory stays where it is while it is mapped, where the supervisor may hold it; else DMA to it is blocked.
+void outlives(char** arguments) {
+    map_in_a_child(pages(4, MAP_SHARED), std::strcmp(arguments[0], "held") == 0);
+}
+
+// A memfd, which the supervisor may always hold, and which is as the kernel makes it.
+void outlives_in_a_file(char**) {
+    const int file = ::memfd_create("gu est", MFD_ALLOW_SEALING);
+    EXPECT(file >= 0);
+    constexpr int kLargeFile = 0100000;
+    EXPECT((::fcntl(file, F_GETFL) | kLargeFile) == (O_RDWR | kLargeFile) && ::fcntl(file, F_GETFD) == 0);
+    char name[64] = {};
+    EXPECT(::readlink(("/proc/self/fd/" + std::to_string(file)).c_str(), name, sizeof name - 1) > 0);
+    EXPECT(std::strcmp(name, "/memfd:gu est (deleted)") == 0);
+    EXPECT(::ftruncate(file, 4 * kPage) == 0 && ::fcntl(file, F_ADD_SEALS, F_SEAL_GROW) == 0);
+    EXPECT(::fcntl(file, F_GET_SEALS) == F_SEAL_GROW && ::ftruncate(file, 5 * kPage) < 0);
+    void* const shared = ::mmap(nullptr, 4 * kPage, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    EXPECT(shared != MAP_FAILED);
+    map_in_a_child(static_cast<unsigned char*>(shared), true);
+
+    const int unsealable = ::memfd_create("", MFD_CLOEXEC);
+    EXPECT(::fcntl(unsealable, F_GETFD) == FD_CLOEXEC && ::fcntl(unsealable, F_GET_SEALS) == F_SEAL_SEAL);
+    const std::string too_long(250, 'n');
+    EXPECT(::memfd_create(too_long.c_str(), 0) < 0 && errno == EINVAL);
+    EXPECT(::memfd_create(too_long.c_str() + 1, 0) >= 0);
+    EXPECT(::memfd_create("unknown", 0x40000000) < 0 && errno == EINVAL);
+    EXPECT(::memfd_create(nullptr, 0) < 0 && errno == EFAULT);
+}
+
 }  // namespace
 
-const Named kMemory[] = {
-    {"pins", pins}, {"hands_over", hands_over}, {"outlives", outlives}, {nullptr, nullptr}};
+const Named kMemory[] = {{"pins", pins},
+                         {"hands_over", hands_over},
+                         {"outlives", outlives},
+                         {"outlives_in_a_file", outlives_in_a_file},
+                         {nullptr, nullptr}};
 
 }  // namespace client

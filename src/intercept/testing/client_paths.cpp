@@ -59,6 +59,20 @@ void walks(char**) {
     char* const real = ::realpath((std::string(kFolder) + "/iommu_group").c_str(), nullptr);
     EXPECT(real != nullptr && std::strcmp(real, "/sys/kernel/iommu_groups/0") == 0);
     std::free(real);
+    const auto shown = [](int fd, const std::string& whose) {
+        char link[128] = {};
+        EXPECT(::readlink(("/proc/" + whose + "/fd/" + std::to_string(fd)).c_str(), link, sizeof link - 1) >
+               0);
+        return std::string(link);
+    };
+    const int iommufd = open_iommufd();
+    const std::string own = std::to_string(::getpid());
+    for (const std::string& whose :
+         {std::string("self"), std::string("thread-self"), own, own + "/task/" + own})
+        EXPECT(shown(iommufd, whose) == "/dev/iommu");
+    EXPECT(::close(iommufd) == 0);
+    const int null = ::open("/dev/null", O_RDWR);
+    EXPECT(shown(null, "self") == "/dev/null" && ::close(null) == 0);
     char target[64] = {};
     EXPECT(::readlink((std::string(kFolder) + "/driver").c_str(), target, sizeof target) > 0);
     EXPECT(std::strcmp(target, "../../../bus/pci/drivers/vfio-pci") == 0);
@@ -68,7 +82,7 @@ void walks(char**) {
     EXPECT(::stat(kFolder, &status) == 0 && S_ISDIR(status.st_mode));
     // From a folder on.
     const int folder = ::open("/sys/bus/pci", O_RDONLY | O_DIRECTORY);
-    EXPECT(folder >= 0);
+    EXPECT(folder >= 0 && shown(folder, "self") == "/sys/bus/pci");
     EXPECT(::faccessat(folder, "devices/0000:00:10.0/vendor", R_OK, 0) == 0);
     const int devices = ::openat(folder, "devices", O_PATH);
     EXPECT(devices >= 0);
