@@ -92,11 +92,13 @@ struct Device {
 
 // Lets other devices reach BAR 0. Not every kernel, device and IOMMU can: the guest runs without it, so what fails is
 // told and no more. The guest may turn memory decoding off and on; a VMM comes back here when it is on.
-std::optional<dma::Mapping> map_bar(const vfio::Device& device, const dma::Space& space) {
+std::optional<dma::Mapping> map_bar(const vfio::Device& device, const dma::Space& space,
+                                    sys::Kernel& kernel) {
     auto mapped = device.region(0).and_then([&](const vfio::Region& bar) {
         return vfio::export_dma_buf(device, 0, 0, bar.size()).and_then([&](int buffer) {
-            auto memory = dma::Memory::fd(buffer, bar.size(), {.label = "BAR 0 of " + device.name()});
-            ::close(buffer); // the memory has a duplicate
+            auto memory = dma::Memory::dma_buf(buffer, bar.size(),
+                                               {.label = "BAR 0 of " + device.name(), .kernel = &kernel});
+            kernel.close(buffer); // the memory has a duplicate
             return std::move(memory).and_then(
                 [&](const dma::Memory& of_bar) { return space.map(of_bar, {.iova = kBar}); });
         });
@@ -113,7 +115,7 @@ Device plug(const std::string& where, const Backend& backend, const GuestMemory&
     // Everything that is mapped is replayed for it here, or the device is refused and nothing has changed.
     auto attachment = memory.space().attach(device).value();
     auto driver = drivers::Edu::start(device).value();
-    auto bar = map_bar(device, memory.space());
+    auto bar = map_bar(device, memory.space(), backend.kernel());
     std::printf("plugged %s: %zu ranges are mapped for it\n", device.name().c_str(),
                 memory.space().mappings().size());
     return {std::move(device), std::move(attachment), std::move(driver), std::move(bar)};

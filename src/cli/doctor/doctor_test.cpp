@@ -111,8 +111,6 @@ TEST_F(DoctorTest, EverythingPassesOnTheGoodMachineButWhatOnlyRootCouldSee) {
     for (const Finding& finding : all) {
         if (finding.check == "use")
             EXPECT_EQ(finding.verdict, Verdict::unseen);
-        else if (finding.check == "bar-dma-buf")
-            EXPECT_EQ(finding.verdict, Verdict::warn);  // the model makes no dma-bufs of BARs
         else
             EXPECT_EQ(finding.verdict, Verdict::pass) << finding.check << ": " << finding.evidence;
         EXPECT_THAT(finding.evidence, ::testing::Not(IsEmpty())) << finding.check;
