@@ -35,6 +35,7 @@ std::vector<Definition> standard_objects(const model::Description& description) 
     };
     std::map<std::string, int> numbers;
     for (const model::Device& device : model::Machine(description).devices()) {
+        if (device.kind == model::DeviceKind::ivshmem) continue;  // it does no DMA
         const bool pci = device.kind != model::DeviceKind::vdpa_blk;
         const std::string kind = device.kind == model::DeviceKind::edu ? "edu" : pci ? "nvme" : "blk";
         objects.push_back({.type = pci ? "vfio-pci" : "vhost-vdpa",

@@ -197,14 +197,17 @@ private:
                                                                           text(at("name"), name, made.name);
                                                                       }}};
         if (!model::read_kind(kind, made.kind) && value.is_object())
-            fail(where, "has no 'kind': edu, nvme or vdpa-blk");
+            fail(where, "has no 'kind': edu, nvme, vdpa-blk or ivshmem");
         if (made.kind == DeviceKind::edu) {
             members.push_back({"dma-bits", bits});
             members.push_back({"page-requests",
                                [&](const Json& on) { flag(at("page-requests"), on, made.page_requests); }});
         }
         if (made.kind != DeviceKind::edu)
-            members.push_back({"size", [&](const Json& bytes) { size(at("size"), bytes, made.disk_size); }});
+            members.push_back({"size", [&](const Json& bytes) {
+                                   size(at("size"), bytes,
+                                        made.kind == DeviceKind::ivshmem ? made.memory_size : made.disk_size);
+                               }});
         if (made.kind == DeviceKind::vdpa_blk)
             members.push_back(
                 {"persist", [&](const Json& on) { flag(at("persist"), on, made.iotlb_persist); }});

@@ -99,6 +99,14 @@ TEST(SupervisedSession, SharedMemoryOfAProcessThatHasEndedIsStillReachedWhereItC
     EXPECT_EQ(outcome.blocked_dma, held ? 0U : 2U);
 }
 
+TEST(SupervisedSession, TheMemoryOfACardIsMapped) {
+    const Outcome outcome =
+        run_on({.devices = {{.kind = model::DeviceKind::ivshmem, .memory_size = 1U << 20}}},
+               {IOMMUFD_INTERCEPT_CLIENT, "maps_memory_of_a_card"});
+    EXPECT_EQ(outcome.status, 0);
+    EXPECT_EQ(outcome.left.text(), "nothing");
+}
+
 TEST(SupervisedSession, AMemfdIsAsTheKernelMakesItAndIsReachedAfterWhoMappedItHasEnded) {
     const Outcome outcome = run_client("outlives_in_a_file");
     EXPECT_EQ(outcome.status, 0);

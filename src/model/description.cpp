@@ -3,6 +3,7 @@
 // The text form of a machine.
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cerrno>
 #include <charconv>
 #include <limits>
@@ -74,7 +75,14 @@ constexpr KindFacts kKinds[] = {
      .name = "vdpa-blk",
      .keys = "name, size and persist",
      .pci = false,
-     .disk = true}};
+     .disk = true},
+    {.kind = DeviceKind::ivshmem, .name = "ivshmem", .keys = "name and size", .pci = true, .disk = false}};
+
+constexpr std::uint64_t kMostMemory = 16ULL << 30;
+
+bool is_bar_size(std::uint64_t size) {
+    return std::has_single_bit(size) && size >= 4096 && size <= kMostMemory;
+}
 
 const KindFacts& facts_of(DeviceKind kind) { return *std::ranges::find(kKinds, kind, &KindFacts::kind); }
 
@@ -96,6 +104,8 @@ Result<void> set(DeviceDescription& device, std::string_view key, std::string_vi
         good = read_switch(value, device.page_requests);
     } else if (key == "size" && kind.disk) {
         good = read_size(value, device.disk_size) && device.disk_size != 0 && device.disk_size % 512 == 0;
+    } else if (key == "size" && device.kind == DeviceKind::ivshmem) {
+        good = read_size(value, device.memory_size) && is_bar_size(device.memory_size);
     } else if (key == "persist" && device.kind == DeviceKind::vdpa_blk) {
         good = read_switch(value, device.iotlb_persist);
     } else {
@@ -137,7 +147,7 @@ Result<DeviceDescription> parse_device(std::string_view text) {
     DeviceDescription device;
     if (!read_kind(kind, device.kind))
         return refused(compose("cannot model a '", kind, "'"),
-                       "the kinds of devices are edu, nvme and vdpa-blk");
+                       "the kinds of devices are edu, nvme, vdpa-blk and ivshmem");
     while (!text.empty()) {
         // A PCI address has colons, too.
         const std::string_view key = cut(text, '=');
@@ -260,6 +270,8 @@ Result<void> check(const Description& description) {
             return unfit("Linux takes no page requests of PCI devices behind an SMMUv3");
         if (kind.disk && (device.disk_size == 0 || device.disk_size % 512 != 0))
             return unfit("a disk's size is a multiple of 512");
+        if (device.kind == DeviceKind::ivshmem && !is_bar_size(device.memory_size))
+            return unfit("an ivshmem's size is a power of two from 4K to 16G");
         if (!kind.pci && !device.siblings.empty()) return unfit("a vDPA device is in no IOMMU group");
         for (const Sibling& sibling : device.siblings) {
             names.emplace_back(sibling.address);

@@ -21,26 +21,40 @@ namespace iommufd::inline v0_1::model {
 
 class DmaBuffer {
 public:
-    // Whole pages. Throws std::bad_alloc.
+    // Memory of its own, of whole pages. Throws std::bad_alloc.
     explicit DmaBuffer(std::size_t size)
-        : size_(size), memory_(new(std::align_val_t{user::kPage}) std::byte[size]()) {}
-    ~DmaBuffer() { ::operator delete[](memory_, std::align_val_t{user::kPage}); }
+        : DmaBuffer(size,
+                    std::shared_ptr<const std::byte[]>(new(std::align_val_t{user::kPage}) std::byte[size](),
+                                                       [](const std::byte* memory) {
+                                                           ::operator delete[](const_cast<std::byte*>(memory),
+                                                                               std::align_val_t{user::kPage});
+                                                       })) {}
+    // What a space has at an address, or pieces of it, of which the first begins there; revoked from the start, or not.
+    DmaBuffer(std::uint64_t size, physical::Address address, std::shared_ptr<AddressSpace> space,
+              bool in_one_piece, bool revoked)
+        : size_(size),
+          holds_(std::move(space)),
+          address_(address),
+          in_one_piece_(in_one_piece),
+          revoked_(revoked) {}
     DmaBuffer(const DmaBuffer&) = delete;
     DmaBuffer& operator=(const DmaBuffer&) = delete;
 
     std::uint64_t size() const noexcept { return size_; }
-    physical::Address address() const noexcept { return user::address(memory_); }
+    physical::Address address() const noexcept { return address_; }
+    bool in_one_piece() const noexcept { return in_one_piece_; }
 
     bool revoked() const IOMMUFD_EXCLUDES(mutex_) {
         const sys::Lock lock(mutex_);
         return revoked_;
     }
-    // What shows it: told of every change, until it says (by false) that it is gone.
+    // What shows it: told of every change, until it says (by false) that it is gone. False where it is revoked now.
     using Importer = std::function<bool()>;
-    void add(Importer importer) IOMMUFD_EXCLUDES(mutex_) {
+    bool add(Importer importer) IOMMUFD_EXCLUDES(mutex_) {
         auto shared = std::make_shared<const Importer>(std::move(importer));
         const sys::Lock lock(mutex_);
-        importers_.push_back(std::move(shared));
+        if (!revoked_) importers_.push_back(std::move(shared));
+        return !revoked_;
     }
     // Everything that shows it lets go of it, in both directions of the change.
     void set_revoked(bool revoked) IOMMUFD_EXCLUDES(mutex_) {
@@ -57,8 +71,13 @@ public:
     }
 
 private:
-    const std::size_t size_;
-    std::byte* const memory_;
+    DmaBuffer(std::uint64_t size, std::shared_ptr<const std::byte[]> memory)
+        : size_(size), holds_(memory), address_(user::address(memory.get())) {}
+
+    const std::uint64_t size_;
+    const std::shared_ptr<const void> holds_;
+    const physical::Address address_;
+    const bool in_one_piece_ = true;
     mutable sys::Mutex mutex_;
     bool revoked_ IOMMUFD_GUARDED_BY(mutex_) = false;
     std::vector<std::shared_ptr<const Importer>> importers_ IOMMUFD_GUARDED_BY(mutex_);

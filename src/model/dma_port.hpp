@@ -14,6 +14,7 @@
 #include "model/fault_queue.hpp"
 #include "model/first_stage.hpp"
 #include "model/hardware.hpp"
+#include "model/peer_accesses.hpp"
 #include "sys/membarrier.hpp"
 #include "sys/owned_mutex.hpp"
 
@@ -45,38 +46,56 @@ public:
 
     // Whether all of it was reached.
     bool read(std::uint64_t iova, std::span<std::byte> to) IOMMUFD_EXCLUDES(mutex_) {
-        const sys::OwnedLock lock(mutex_);
-        if (domain_ && bus_master_ && domain_->read_at_once(iova, to)) return true;
+        {
+            const sys::OwnedLock lock(mutex_);
+            if (domain_ && bus_master_ && domain_->read_at_once(iova, to)) return true;
+        }
         bool reached = true;
         const auto blocked = [&](std::uint64_t at, std::uint64_t length) {
             reached = false;
             log_.record(device_, at, length, false);
         };
-        if (domain_ && bus_master_) {
-            domain_->read(iova, to, blocked);
-        } else if (nested_ && bus_master_) {
-            nested_->read(iova, to, blocked);
-        } else {
-            std::ranges::fill(to, std::byte{0});
-            blocked(iova, to.size());
+        PeerAccesses peers;
+        {
+            const sys::OwnedLock lock(mutex_);
+            if (domain_ && bus_master_) {
+                domain_->read(iova, to, blocked);
+            } else if (nested_ && bus_master_) {
+                nested_->read(iova, to, blocked);
+            } else {
+                std::ranges::fill(to, std::byte{0});
+                blocked(iova, to.size());
+            }
         }
+        peers.finish([&](const std::byte* bytes, std::size_t length) {
+            blocked(iova + static_cast<std::uint64_t>(bytes - to.data()), length);
+        });
         return reached;
     }
 
     bool write(std::uint64_t iova, std::span<const std::byte> from) IOMMUFD_EXCLUDES(mutex_) {
-        const sys::OwnedLock lock(mutex_);
-        if (domain_ && bus_master_ && domain_->write_at_once(iova, from)) return true;
+        {
+            const sys::OwnedLock lock(mutex_);
+            if (domain_ && bus_master_ && domain_->write_at_once(iova, from)) return true;
+        }
         bool reached = true;
         const auto blocked = [&](std::uint64_t at, std::uint64_t length) {
             reached = false;
             log_.record(device_, at, length, true);
         };
-        if (domain_ && bus_master_)
-            domain_->write(iova, from, blocked);
-        else if (nested_ && bus_master_)
-            nested_->write(iova, from, blocked);
-        else
-            blocked(iova, from.size());
+        PeerAccesses peers;
+        {
+            const sys::OwnedLock lock(mutex_);
+            if (domain_ && bus_master_)
+                domain_->write(iova, from, blocked);
+            else if (nested_ && bus_master_)
+                nested_->write(iova, from, blocked);
+            else
+                blocked(iova, from.size());
+        }
+        peers.finish([&](const std::byte* bytes, std::size_t length) {
+            blocked(iova + static_cast<std::uint64_t>(bytes - from.data()), length);
+        });
         return reached;
     }
 

@@ -26,8 +26,7 @@ public:
                                            .class_code = 0x00ff00,
                                            .revision = 0x10,
                                            .msi_vectors = 1,
-                                           .bar0_size = 1U << 20,
-                                           .bar0_address = 0xfea00000};
+                                           .bars = {{{.size = 1U << 20, .address = 0xfea00000}}}};
 
     // `dma_bits`: how many bits of an address it can issue; it cuts off the others.
     Edu(Wiring wiring, unsigned dma_bits);

@@ -9,6 +9,7 @@
 #include "model/file_table.hpp"
 #include "model/hardware.hpp"
 #include "model/inside.hpp"
+#include "model/ivshmem.hpp"
 #include "model/model_kernel.hpp"
 #include "model/nvme.hpp"
 #include "model/safe_copy.hpp"
@@ -101,6 +102,9 @@ void Machine::State::add(const DeviceDescription& description) {
             });
         case DeviceKind::vdpa_blk:
             return add_vdpa(description);
+        case DeviceKind::ivshmem:
+            return add_pci(description, Ivshmem::identity(description.memory_size),
+                           [](PciDevice::Wiring) { return std::make_unique<Ivshmem>(); });
     }
 }
 

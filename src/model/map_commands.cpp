@@ -84,13 +84,14 @@ int Context::pages_of(const uapi::IoasMapFile& command, const File* file, std::s
         const int rc = Pages::of_dma_buffer(exported->buffer(), command.start, command.length, writable,
                                             charge(), pages);
         if (rc < 0) return rc;
-        exported->buffer()->add([context = weak_from_this(), shown = std::weak_ptr(pages)] {
-            const auto here = context.lock();
-            const auto these = shown.lock();
-            if (here && these) here->unmap_revoked(*these);
-            return here && these;
-        });
-        return 0;
+        const bool is_there =
+            exported->buffer()->add([context = weak_from_this(), shown = std::weak_ptr(pages)] {
+                const auto here = context.lock();
+                const auto these = shown.lock();
+                if (here && these) here->unmap_revoked(*these);
+                return here && these;
+            });
+        return is_there ? 0 : -ENODEV;
     }
     std::shared_ptr<BackingFile> backing;
     if (const int rc = hardware_.backing_files.get(command.fd, file == nullptr, backing); rc < 0) return rc;

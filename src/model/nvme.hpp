@@ -31,18 +31,17 @@ namespace iommufd::inline v0_1::model {
 class Nvme final : public PciDevice {
 public:
     static constexpr std::uint16_t kMostQueues = 64;  // of each kind, besides those of the administrator
-    static constexpr PciIdentity kIdentity{.vendor = 0x1b36,
-                                           .device = 0x0010,
-                                           .subsystem_vendor = 0x1af4,
-                                           .subsystem_device = 0x1100,
-                                           .class_code = 0x010802,
-                                           .revision = 0x02,
-                                           .msix_vectors = kMostQueues + 1,
-                                           .msix_table = 0x2000,
-                                           .bar0_size = 0x4000,
-                                           .bar0_address = 0xc000000000,
-                                           .bar0_is_wide = true,
-                                           .has_reset = true};
+    static constexpr PciIdentity kIdentity{
+        .vendor = 0x1b36,
+        .device = 0x0010,
+        .subsystem_vendor = 0x1af4,
+        .subsystem_device = 0x1100,
+        .class_code = 0x010802,
+        .revision = 0x02,
+        .msix_vectors = kMostQueues + 1,
+        .msix_table = 0x2000,
+        .bars = {{{.size = 0x4000, .address = 0xc000000000, .wide = true}}},
+        .has_reset = true};
 
     Nvme(Wiring wiring, std::uint64_t disk_size) : wiring_(wiring), disk_(disk_size) { reset(); }
 

@@ -60,7 +60,7 @@ struct PagingHwpt final : Hwpt {
 // A guest's page table on top of one.
 struct NestedHwpt final : Hwpt {
     PagingHwpt* parent = nullptr;
-    Viommu* viommu = nullptr;  // instead of the parent it is what is used
+    Viommu* viommu = nullptr;                 // instead of the parent it is what is used
     std::shared_ptr<FirstStage> first_stage;  // of VT-d; the kernel's mock has numbers only
     std::array<std::uint32_t, 4> iotlb = {};
 

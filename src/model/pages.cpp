@@ -62,6 +62,7 @@ int Pages::of_dma_buffer(std::shared_ptr<DmaBuffer> buffer, std::uint64_t start,
     if (buffer->size() <= start + length - 1 || length / user::kPage >= kMostBufferPages) return -EINVAL;
     if (const int rc = check_length(length); rc < 0) return rc;
     if (buffer->revoked()) return -ENODEV;
+    if (!buffer->in_one_piece()) return -EOPNOTSUPP;
     pages.reset(new Pages(start, writable, charge));
     pages->buffer_ = std::move(buffer);
     return 0;

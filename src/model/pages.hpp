@@ -33,7 +33,7 @@ public:
                        std::shared_ptr<Pages>& pages);
     static int of_file(std::shared_ptr<BackingFile> file, std::uint64_t start, std::uint64_t length,
                        bool writable, Charge charge, std::shared_ptr<Pages>& pages);
-    // -EINVAL beyond its end, -ENODEV where it is revoked now.
+    // -EINVAL beyond its end, -ENODEV where it is revoked now, -EOPNOTSUPP of one in pieces.
     static int of_dma_buffer(std::shared_ptr<DmaBuffer> buffer, std::uint64_t start, std::uint64_t length,
                              bool writable, Charge charge, std::shared_ptr<Pages>& pages);
     Pages(const Pages&) = delete;

@@ -7,7 +7,9 @@ namespace iommufd::inline v0_1::model {
 namespace {
 
 constexpr std::size_t kCapability = 0x40;
-constexpr std::uint32_t kWide = 0x4;  // of a BAR
+// Of a BAR.
+constexpr std::uint32_t kWide = 0x4;
+constexpr std::uint32_t kPrefetchable = 0x8;
 
 constexpr std::uint32_t kCommandWritable = 0x0507;  // I/O, memory, bus master, SERR#, interrupt disable
 // As a device is found behind vfio-pci: its memory enabled, its bus mastering not.
@@ -19,21 +21,32 @@ PciConfig::PciConfig(const PciIdentity& identity) {
     put(0x00, 2, identity.vendor);
     put(0x02, 2, identity.device);
     put(0x04, 2, kCommand, kCommandWritable);
-    put(0x06, 2, 0x0010);  // has capabilities
     put(0x08, 1, identity.revision);
     put(0x09, 3, identity.class_code);
     put(0x0c, 1, 0, 0xff);
-    // What isn't writable of a BAR is how its size is found.
-    put(0x10, 4, static_cast<std::uint32_t>(identity.bar0_address) | (identity.bar0_is_wide ? kWide : 0),
-        ~(identity.bar0_size - 1));
-    if (identity.bar0_is_wide) put(0x14, 4, static_cast<std::uint32_t>(identity.bar0_address >> 32), ~0U);
+    for (std::size_t i = 0; i < identity.bars.size(); ++i)
+        if (identity.bars[i].size != 0) put_bar(0x10 + 4 * i, identity.bars[i]);
     put(0x2c, 2, identity.subsystem_vendor);
     put(0x2e, 2, identity.subsystem_device);
-    put(0x34, 1, kCapability);
-    put(0x3c, 1, 0x0a, 0xff);  // interrupt line
-    put(0x3d, 1, 1);           // INTA#
-    const std::size_t end = identity.msix_vectors != 0 ? put_msix(identity) : put_msi();
+    put(0x3c, 1, identity.has_line ? 0x0a : 0, 0xff);  // interrupt line
+    put(0x3d, 1, identity.has_line ? 1 : 0);           // INTA#
+    std::size_t end = kCapability;
+    if (identity.msix_vectors != 0 || identity.msi_vectors != 0) {
+        put(0x06, 2, 0x0010);  // has capabilities
+        put(0x34, 1, kCapability);
+        end = identity.msix_vectors != 0 ? put_msix(identity) : put_msi();
+    }
     std::fill(writable_.begin() + static_cast<std::ptrdiff_t>(end), writable_.end(), std::byte{0xff});
+}
+
+// What isn't writable of it is how its size is found.
+void PciConfig::put_bar(std::size_t offset, const PciBar& bar) {
+    const std::uint64_t writable = ~(bar.size - 1);
+    const std::uint32_t kind = (bar.wide ? kWide : 0) | (bar.prefetchable ? kPrefetchable : 0);
+    put(offset, 4, static_cast<std::uint32_t>(bar.address) | kind, static_cast<std::uint32_t>(writable));
+    if (!bar.wide) return;
+    put(offset + 4, 4, static_cast<std::uint32_t>(bar.address >> 32),
+        static_cast<std::uint32_t>(writable >> 32));
 }
 
 std::size_t PciConfig::put_msi() {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //
-// The configuration space that VFIO shows of a conventional PCI device: a header, one BAR, and one
-// capability, of MSI or of MSI-X. Some bits can be written, most can't.
+// The configuration space that VFIO shows of a conventional PCI device: a header, and one
+// capability, of MSI or of MSI-X, or none. Some bits can be written, most can't.
 #pragma once
 
 #include <array>
@@ -31,6 +31,7 @@ public:
 
 private:
     unsigned command() const;
+    void put_bar(std::size_t offset, const PciBar& bar);
     // Each returns where its capability ends.
     std::size_t put_msi();
     std::size_t put_msix(const PciIdentity& identity);

@@ -1,31 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //
-// What a modelled PCI device is to the rest: an identity, registers, DMA and interrupts.
+// What a modelled PCI device is to the rest: an identity, registers, memory, DMA and interrupts.
+//
+// A new one is a class of this kind in a file of its own, and a case in Machine::State::add().
 #pragma once
 
 #include <cstdint>
 
 #include "model/dma_port.hpp"
+#include "model/pci_identity.hpp"
 #include "model/pci_irqs.hpp"
 
 namespace iommufd::inline v0_1::model {
-
-struct PciIdentity {
-    std::uint16_t vendor;
-    std::uint16_t device;
-    std::uint16_t subsystem_vendor;
-    std::uint16_t subsystem_device;
-    std::uint32_t class_code;  // class, subclass, interface
-    std::uint8_t revision;
-    std::uint32_t msi_vectors = 0;
-    std::uint32_t msix_vectors = 0;
-    std::uint32_t msix_table =
-        0;  // its offset in BAR 0, which shows nothing of it; the pending bits are a page behind
-    std::uint32_t bar0_size = 0;
-    std::uint64_t bar0_address = 0;
-    bool bar0_is_wide = false;  // of 64 bits
-    bool has_reset = false;     // of the function
-};
 
 // Calls come one at a time.
 class PciDevice {

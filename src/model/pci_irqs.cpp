@@ -33,6 +33,7 @@ struct PciIrqs::Data {
 std::uint32_t PciIrqs::count(std::uint32_t index) const {
     switch (index) {
         case kPciIntx:
+            return has_line_ ? 1 : 0;
         case kPciErr:
         case kPciReq:
             return 1;

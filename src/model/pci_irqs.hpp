@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "model/event_fd.hpp"
+#include "model/pci_identity.hpp"
 #include "model/worker.hpp"
 #include "sys/mutex.hpp"
 #include "uapi/vfio.hpp"
@@ -17,8 +18,11 @@ namespace iommufd::inline v0_1::model {
 
 class PciIrqs {
 public:
-    PciIrqs(Worker& worker, std::uint32_t msi_vectors, std::uint32_t msix_vectors)
-        : worker_(worker), msi_vectors_(msi_vectors), msix_vectors_(msix_vectors) {}
+    PciIrqs(Worker& worker, const PciIdentity& device)
+        : worker_(worker),
+          has_line_(device.has_line),
+          msi_vectors_(device.msi_vectors),
+          msix_vectors_(device.msix_vectors) {}
 
     // The device's side.
     bool messages_enabled() const IOMMUFD_EXCLUDES(mutex_);
@@ -54,6 +58,7 @@ private:
     void end_mode() IOMMUFD_REQUIRES(mutex_);
 
     Worker& worker_;
+    const bool has_line_;
     const std::uint32_t msi_vectors_;
     const std::uint32_t msix_vectors_;
     mutable sys::Mutex mutex_;

@@ -40,6 +40,13 @@ void add_node(Tree& tree, const std::string& node, const std::string& folder, de
     tree.link("/sys/dev/char/" + numbers(device), "../.." + folder.substr(4));
 }
 
+constexpr const char* kNoResource = "0x0000000000000000 0x0000000000000000 0x0000000000000000\n";
+
+// Linux's IORESOURCE_*: memory, of 64 bits, which can be prefetched.
+unsigned resource_flags(const PciBar& bar) {
+    return 0x00040200U | (bar.wide ? 0x00100004U : 0) | (bar.prefetchable ? 0x00002008U : 0);
+}
+
 constexpr std::uint64_t kInterruptWindow = 0xfee00000;
 constexpr std::uint64_t kSoftwareWindow = 0x8000000;
 
@@ -123,10 +130,12 @@ void add_vfio_device(Tree& tree, const VfioNode& node, Tree::Opener open) {
     tree.file(folder + "/irq", "10\n");
     tree.file(folder + "/enable", "0\n");
     tree.file(folder + "/driver_override", "vfio-pci\n");
-    std::string resources =
-        format("0x%016x 0x%016x 0x%016x\n", id.bar0_address, id.bar0_address + id.bar0_size - 1,
-               id.bar0_is_wide ? 0x00140204U : 0x00040200U);
-    for (int other = 1; other < 13; ++other) resources += format("0x%016x 0x%016x 0x%016x\n", 0, 0, 0);
+    std::string resources;
+    for (const PciBar& bar : id.bars)
+        resources += bar.size == 0 ? kNoResource
+                                   : format("0x%016llx 0x%016llx 0x%016x\n", bar.address,
+                                            bar.address + bar.size - 1, resource_flags(bar));
+    for (std::size_t other = id.bars.size(); other < 13; ++other) resources += kNoResource;
     tree.file(folder + "/resource", resources);
     tree.file(
         folder + "/modalias",

@@ -8,26 +8,19 @@
 #include <cstring>
 #include <vector>
 
+#include "model/vfio_header.hpp"
+
 namespace iommufd::inline v0_1::model {
 
 using namespace uapi::vfio;
 
 namespace {
 
-constexpr unsigned kRegionShift = 40;  // a position's region, and the offset in it
-
 // How much of each struct its first version had: up to the member that came later, or may be left out.
 constexpr std::size_t kBindSize = offsetof(DeviceBindIommufd, token_uuid_ptr);
 constexpr std::size_t kAttachSize = offsetof(DeviceAttachIommufdPt, pasid);
 constexpr std::size_t kDetachSize = offsetof(DeviceDetachIommufdPt, pasid);
 constexpr std::size_t kInfoSize = offsetof(uapi::vfio::DeviceInfo, cap_offset);
-
-// Most of VFIO reads a struct as far as it needs it, and ignores what follows.
-template <class T>
-int get_header(T& value, user::Address argument, std::size_t size) {
-    if (user::copy_from(&value, argument, size) < 0) return -EFAULT;
-    return value.argsz < size ? -EINVAL : 0;
-}
 
 // The PASID of an attach or a detach, if its flags say that it has one.
 template <class T>
@@ -49,17 +42,17 @@ bool VfioDevice::viable(const DeviceDescription& description) {
 }
 
 bool VfioDevice::bound() const {
-    const sys::Lock lock(mutex_);
+    const TurnLock lock(turn_);
     return context_ != nullptr;
 }
 
 std::shared_ptr<Context> VfioDevice::context() const {
-    const sys::Lock lock(mutex_);
+    const TurnLock lock(turn_);
     return context_;
 }
 
 bool VfioDevice::owned_by(const void* owner) const {
-    const sys::Lock lock(mutex_);
+    const TurnLock lock(turn_);
     return owner_ == owner;
 }
 
@@ -73,7 +66,7 @@ int VfioDevice::bind(const void* owner, user::Address argument) {
     if (command.iommufd < 0 || (command.flags & ~kBindToken) != 0) return -EINVAL;
 
     const FileTable::Found found = files_.find(command.iommufd);  // may be the last to let go of it
-    const sys::Lock lock(mutex_);
+    const TurnLock lock(turn_);
     if (owner_ == owner) return -EINVAL;
     if ((command.flags & kBindToken) != 0) return -EINVAL;  // only virtual functions have one
     const auto* const iommufd = dynamic_cast<const IommufdFile*>(found.file.get());
@@ -91,27 +84,34 @@ int VfioDevice::bind(const void* owner, user::Address argument) {
     context_ = iommufd->context();
     device_id_ = id;
     config_ = PciConfig(identity_);
+    decode_memory();
     return 0;
 }
 
 // vfio-pci puts back what config space had when the device was opened, but for bus mastering, which the reset took.
 void VfioDevice::reset() {
+    revoke_dma_buffers(true);
     device_->reset();
     dma_.set_bus_master(config_.bus_master());
+    revoke_dma_buffers(!config_.memory_enabled());
 }
 
 void VfioDevice::page_answered(bool there) {
-    const sys::Lock lock(mutex_);
+    const TurnLock lock(turn_);
     device_->page_answered(there);
 }
 
 void VfioDevice::release(const void* owner) {
     std::shared_ptr<Context> last;  // may go with the device, outside the lock
-    const sys::Lock lock(mutex_);
+    const TurnLock lock(turn_);
     if (owner_ != owner) return;
     irqs_.reset();
     dma_.set_bus_master(false);
     device_->reset();
+    revoke_dma_buffers(true);
+    exported_.clear();
+    for (const auto& memory : memories_)
+        if (memory) memory->withdraw();
     context_->unbind(device_id_);
     last = std::move(context_);
     owner_ = nullptr;
@@ -119,7 +119,7 @@ void VfioDevice::release(const void* owner) {
 
 int VfioDevice::attach(user::Address argument) {
     DeviceAttachIommufdPt command{};
-    if (const int rc = get_header(command, argument, kAttachSize); rc < 0) return rc;
+    if (const int rc = vfio_header(command, argument, kAttachSize); rc < 0) return rc;
     std::uint32_t pasid = kNoPasid;
     if (const int rc = get_pasid(command, argument, takes_pasids_, pasid); rc < 0) return rc;
     if (const int rc = context_->attach(device_id_, pasid, command.pt_id); rc < 0) return rc;
@@ -130,7 +130,7 @@ int VfioDevice::attach(user::Address argument) {
 
 int VfioDevice::detach(user::Address argument) {
     DeviceDetachIommufdPt command{};
-    if (const int rc = get_header(command, argument, kDetachSize); rc < 0) return rc;
+    if (const int rc = vfio_header(command, argument, kDetachSize); rc < 0) return rc;
     std::uint32_t pasid = kNoPasid;
     if (const int rc = get_pasid(command, argument, takes_pasids_, pasid); rc < 0) return rc;
     context_->detach(device_id_, pasid);
@@ -139,31 +139,16 @@ int VfioDevice::detach(user::Address argument) {
 
 int VfioDevice::info(user::Address argument) const {
     DeviceInfo command{};
-    if (const int rc = get_header(command, argument, kInfoSize); rc < 0) return rc;
+    if (const int rc = vfio_header(command, argument, kInfoSize); rc < 0) return rc;
     command.flags = kDeviceFlagPci | (identity_.has_reset ? kDeviceFlagReset : 0);
     command.num_regions = kPciNumRegions;
     command.num_irqs = kPciNumIrqs;
     return user::copy_to(argument, &command, kInfoSize);
 }
 
-int VfioDevice::region_info(user::Address argument) const {
-    RegionInfo command{};
-    if (const int rc = get_header(command, argument, sizeof command); rc < 0) return rc;
-    if (command.index >= kPciVga) return -EINVAL;
-    command.flags = 0;
-    command.size = 0;
-    command.cap_offset = 0;
-    command.offset = first_region_ + (std::uint64_t{command.index} << kRegionShift);
-    // Registers have effects, so they can't be mapped.
-    if (command.index == kPciBar0) command.size = identity_.bar0_size;
-    if (command.index == kPciConfig) command.size = PciConfig::kSize;
-    if (command.size != 0) command.flags = kRegionRead | kRegionWrite;
-    return user::put(argument, command);
-}
-
 int VfioDevice::irq_info(user::Address argument) const {
     IrqInfo command{};
-    if (const int rc = get_header(command, argument, sizeof command); rc < 0) return rc;
+    if (const int rc = vfio_header(command, argument, sizeof command); rc < 0) return rc;
     if (command.index >= kPciNumIrqs) return -EINVAL;
     command.flags = irqs_.flags(command.index);
     command.count = irqs_.count(command.index);
@@ -174,7 +159,7 @@ int VfioDevice::set_irqs(user::Address argument) {
     constexpr std::uint32_t kData = kIrqSetDataNone | kIrqSetDataBool | kIrqSetDataEventfd;
     constexpr std::uint32_t kActions = kIrqSetMask | kIrqSetUnmask | kIrqSetTrigger;
     IrqSet header{};
-    if (const int rc = get_header(header, argument, sizeof header); rc < 0) return rc;
+    if (const int rc = vfio_header(header, argument, sizeof header); rc < 0) return rc;
     if (header.index >= kPciNumIrqs || header.count >= ~0U - header.start) return -EINVAL;
     if ((header.flags & ~(kData | kActions)) != 0) return -EINVAL;
     const std::uint32_t vectors = irqs_.count(header.index);
@@ -198,72 +183,21 @@ int VfioDevice::set_irqs(user::Address argument) {
     return irqs_.set(header, data);
 }
 
-int VfioDevice::feature(user::Address argument) const {
+int VfioDevice::feature(user::Address argument) {
     DeviceFeature command{};
-    if (const int rc = get_header(command, argument, sizeof command); rc < 0) return rc;
+    if (const int rc = vfio_header(command, argument, sizeof command); rc < 0) return rc;
     constexpr std::uint32_t kOperations = kFeatureGet | kFeatureSet;
     if ((command.flags & ~(kFeatureMask | kOperations | kFeatureProbe)) != 0) return -EINVAL;
     if ((command.flags & kFeatureProbe) == 0 && (command.flags & kOperations) == kOperations) return -EINVAL;
-    return -ENOTTY;  // none of them is here
+    if ((command.flags & kFeatureMask) != kFeatureDmaBuf || !exports_bars_) return -ENOTTY;
+    return export_dma_buffer(command.flags, argument + sizeof command,
+                             static_cast<std::uint32_t>(command.argsz - sizeof command));
 }
 
 int VfioDevice::hot_reset(user::Address argument) const {
     PciHotReset header{};
-    const int rc = get_header(header, argument, sizeof header);
+    const int rc = vfio_header(header, argument, sizeof header);
     return rc < 0 ? rc : -ENODEV;  // the root bus has none
-}
-
-ssize_t VfioDevice::access(user::Address buffer, std::size_t count, std::uint64_t position, bool write) {
-    const std::uint64_t region = position >> kRegionShift;
-    const std::uint64_t offset = position & ((std::uint64_t{1} << kRegionShift) - 1);
-    if (region >= kPciNumRegions) return -EINVAL;
-    if (count == 0) return 0;
-    if (region == kPciConfig) return access_config(buffer, count, offset, write);
-    if (region == kPciBar0) return access_bar(buffer, count, offset, write);
-    return -EINVAL;  // absent
-}
-
-ssize_t VfioDevice::access_config(user::Address buffer, std::size_t count, std::uint64_t offset, bool write) {
-    if (offset >= PciConfig::kSize || count > PciConfig::kSize - offset) return -EFAULT;
-    std::array<std::byte, PciConfig::kSize> copy{};
-    const std::span<std::byte> part = std::span(copy).first(count);
-    if (write) {
-        if (user::copy_from(part.data(), buffer, count) < 0) return -EFAULT;
-        config_.write(offset, part);
-        dma_.set_bus_master(config_.bus_master());
-        irqs_.disable_line(config_.line_disabled());
-    } else {
-        config_.read(offset, part);
-        if (user::copy_to(buffer, part.data(), count) < 0) return -EFAULT;
-    }
-    return static_cast<ssize_t>(count);
-}
-
-// The program doesn't see the table: it is the kernel's.
-bool VfioDevice::in_msix_table(std::uint64_t offset) const {
-    constexpr std::uint64_t kEntry = 16;
-    return offset >= identity_.msix_table && offset - identity_.msix_table < identity_.msix_vectors * kEntry;
-}
-
-// In the widest accesses that the alignment allows, as vfio-pci does it.
-ssize_t VfioDevice::access_bar(user::Address buffer, std::size_t count, std::uint64_t offset, bool write) {
-    if (offset >= identity_.bar0_size) return -EINVAL;
-    if (!config_.memory_enabled()) return -EIO;
-    count = std::min<std::size_t>(count, identity_.bar0_size - offset);
-    for (std::size_t done = 0; done < count;) {
-        unsigned width = 8;
-        while (width > count - done || (offset + done) % width != 0) width /= 2;
-        std::uint64_t value = 0;
-        if (write) {
-            if (user::copy_from(&value, buffer + done, width) < 0) return -EFAULT;
-            if (!in_msix_table(offset + done)) device_->write(offset + done, width, value);
-        } else {
-            value = in_msix_table(offset + done) ? ~std::uint64_t{0} : device_->read(offset + done, width);
-            if (user::copy_to(buffer + done, &value, width) < 0) return -EFAULT;
-        }
-        done += width;
-    }
-    return static_cast<ssize_t>(count);
 }
 
 int VfioFile::ioctl(unsigned long request, user::Address argument) {
@@ -271,11 +205,11 @@ int VfioFile::ioctl(unsigned long request, user::Address argument) {
     if (!device_.owned_by(this)) return -EINVAL;
     switch (request) {
         case kDeviceAttachIommufdPt: {
-            const sys::Lock lock(device_.mutex_);
+            const TurnLock lock(device_.turn_);
             return device_.attach(argument);
         }
         case kDeviceDetachIommufdPt: {
-            const sys::Lock lock(device_.mutex_);
+            const TurnLock lock(device_.turn_);
             return device_.detach(argument);
         }
         case kDeviceGetInfo:
@@ -290,7 +224,7 @@ int VfioFile::ioctl(unsigned long request, user::Address argument) {
             return device_.feature(argument);
         case kDeviceReset: {
             if (!device_.identity_.has_reset) return -EINVAL;
-            const sys::Lock lock(device_.mutex_);
+            const TurnLock lock(device_.turn_);
             device_.reset();
             return 0;
         }
@@ -301,26 +235,5 @@ int VfioFile::ioctl(unsigned long request, user::Address argument) {
             return -ENOTTY;
     }
 }
-
-ssize_t VfioFile::access(user::Address buffer, std::size_t count, std::uint64_t position, bool write) {
-    if (!device_.owned_by(this)) return -EINVAL;
-    const sys::Lock lock(device_.mutex_);
-    return device_.access(buffer, count, position, write);
-}
-
-// A cdev keeps no position that anybody would use: read(2) and write(2) start at its first byte.
-ssize_t VfioFile::read(user::Address buffer, std::size_t count) { return access(buffer, count, 0, false); }
-ssize_t VfioFile::write(user::Address buffer, std::size_t count) { return access(buffer, count, 0, true); }
-
-ssize_t VfioFile::pread(user::Address buffer, std::size_t count, std::uint64_t position) {
-    return access(buffer, count, position - device_.first_region_, false);
-}
-ssize_t VfioFile::pwrite(user::Address buffer, std::size_t count, std::uint64_t position) {
-    return access(buffer, count, position - device_.first_region_, true);
-}
-
-// No region offers it.
-int VfioFile::mmap(void**, std::size_t, int, int, std::uint64_t) { return -EINVAL; }
-int VfioFile::show(int, std::size_t, int, int, std::uint64_t) { return -EINVAL; }
 
 }  // namespace iommufd::inline v0_1::model

@@ -4,11 +4,16 @@
 // binds owns it until it is closed, and only for the owner does anything but BIND work.
 #pragma once
 
+#include <array>
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
+#include "model/bar_memory.hpp"
 #include "model/context.hpp"
+#include "model/device_turn.hpp"
+#include "model/dma_buffer.hpp"
 #include "model/dma_port.hpp"
 #include "model/file.hpp"
 #include "model/file_table.hpp"
@@ -18,7 +23,6 @@
 #include "model/pci_endpoint.hpp"
 #include "model/pci_irqs.hpp"
 #include "model/vintage.hpp"
-#include "sys/mutex.hpp"
 #include "uapi/vfio.hpp"
 
 namespace iommufd::inline v0_1::model {
@@ -34,13 +38,18 @@ public:
           group_is_viable_(viable(description)),
           iommu_(hardware.iommu),
           takes_pasids_(hardware.kernel >= vintage::kPasids),
+          exports_bars_(hardware.kernel >= vintage::kDmaBufferOfBar),
           first_region_(hardware.first_region),
+          mappings_(hardware.mappings),
           files_(files),
           dma_(hardware.blocked, name_, page_answers_.teller()),
           endpoint_(hardware.iommu, dma_, description.page_requests),
-          irqs_(worker, identity.msi_vectors, identity.msix_vectors),
+          irqs_(worker, identity),
           device_(make(PciDevice::Wiring{.dma = dma_, .irqs = irqs_})),
           config_(identity) {
+        for (std::size_t bar = 1; bar < memories_.size(); ++bar)
+            if (identity.bars[bar].size != 0)
+                memories_[bar] = std::make_shared<BarMemory>(identity.bars[bar].size);
         if (description.page_requests)
             page_answers_.watch(worker, [this](bool there) { page_answered(there); });
     }
@@ -48,59 +57,84 @@ public:
     const std::string& name() const noexcept { return name_; }
     const PciIdentity& identity() const noexcept { return identity_; }
     bool request() { return irqs_.request(); }
-    bool bound() const IOMMUFD_EXCLUDES(mutex_);
+    bool bound() const IOMMUFD_EXCLUDES(turn_);
     // The context that it is bound to, or null.
-    std::shared_ptr<Context> context() const IOMMUFD_EXCLUDES(mutex_);
+    std::shared_ptr<Context> context() const IOMMUFD_EXCLUDES(turn_);
 
 private:
     friend class VfioFile;
 
+    class BarRegisters;
+
     // Whether no driver of the host's has a device of its group.
     static bool viable(const DeviceDescription& description);
 
-    int bind(const void* owner, user::Address argument) IOMMUFD_EXCLUDES(mutex_);
-    void release(const void* owner) IOMMUFD_EXCLUDES(mutex_);
-    bool owned_by(const void* owner) const IOMMUFD_EXCLUDES(mutex_);
+    int bind(const void* owner, user::Address argument) IOMMUFD_EXCLUDES(turn_);
+    void release(const void* owner) IOMMUFD_EXCLUDES(turn_);
+    bool owned_by(const void* owner) const IOMMUFD_EXCLUDES(turn_);
 
-    void reset() IOMMUFD_REQUIRES(mutex_);
-    void page_answered(bool there) IOMMUFD_EXCLUDES(mutex_);
-    int attach(user::Address argument) IOMMUFD_REQUIRES(mutex_);
-    int detach(user::Address argument) IOMMUFD_REQUIRES(mutex_);
+    void reset() IOMMUFD_REQUIRES(turn_);
+    void page_answered(bool there) IOMMUFD_EXCLUDES(turn_);
+    int attach(user::Address argument) IOMMUFD_REQUIRES(turn_);
+    int detach(user::Address argument) IOMMUFD_REQUIRES(turn_);
     int info(user::Address argument) const;
     int region_info(user::Address argument) const;
     int irq_info(user::Address argument) const;
     int set_irqs(user::Address argument);
-    int feature(user::Address argument) const;
+    int feature(user::Address argument);
+    // vfio_dma_buf.cpp
+    int export_dma_buffer(std::uint32_t flags, user::Address data, std::uint32_t size)
+        IOMMUFD_EXCLUDES(turn_);
+    int dma_buffer(const uapi::vfio::FeatureDmaBuf& wanted,
+                   const std::vector<uapi::vfio::RegionDmaRange>& ranges, std::shared_ptr<DmaBuffer>& buffer)
+        IOMMUFD_REQUIRES(turn_);
+    void revoke_dma_buffers(bool revoked) IOMMUFD_REQUIRES(turn_);
+    bool peer_access(std::uint64_t offset, std::byte* bytes, std::size_t length, bool write) noexcept
+        IOMMUFD_EXCLUDES(turn_);
     int hot_reset(user::Address argument) const;
 
     ssize_t access(user::Address buffer, std::size_t count, std::uint64_t position, bool write)
-        IOMMUFD_REQUIRES(mutex_);
+        IOMMUFD_REQUIRES(turn_);
     ssize_t access_config(user::Address buffer, std::size_t count, std::uint64_t offset, bool write)
-        IOMMUFD_REQUIRES(mutex_);
+        IOMMUFD_REQUIRES(turn_);
     bool in_msix_table(std::uint64_t offset) const;
-    ssize_t access_bar(user::Address buffer, std::size_t count, std::uint64_t offset, bool write)
-        IOMMUFD_REQUIRES(mutex_);
+    std::uint64_t read_register(std::uint64_t offset, unsigned width) IOMMUFD_REQUIRES(turn_);
+    void write_register(std::uint64_t offset, unsigned width, std::uint64_t value) IOMMUFD_REQUIRES(turn_);
+    ssize_t access_registers(user::Address buffer, std::size_t count, std::uint64_t offset, bool write)
+        IOMMUFD_REQUIRES(turn_);
+    static ssize_t access_memory(BarMemory& memory, user::Address buffer, std::size_t count,
+                                 std::uint64_t offset, bool write);
+    void decode_memory() IOMMUFD_REQUIRES(turn_);
+    // What a mapping of its file shows: -EINVAL where that can't be mapped.
+    int mappable(std::size_t length, int flags, std::uint64_t position, BarMemory*& memory,
+                 std::uint64_t& offset) const;
 
     const PciIdentity identity_;
     const std::string name_;
     const bool group_is_viable_;
     const Iommu& iommu_;
     const bool takes_pasids_;
+    const bool exports_bars_;
     const std::uint64_t& first_region_;
+    Mappings& mappings_;
+    std::array<std::shared_ptr<BarMemory>, 6>
+        memories_;  // of BARs but the first; all are made with the device
     FileTable& files_;
     PageAnswers page_answers_;
     DmaPort dma_;
     PciEndpoint endpoint_;
     PciIrqs irqs_;
-    mutable sys::Mutex mutex_;  // taken before a context's
-    const std::unique_ptr<PciDevice> device_ IOMMUFD_GUARDED_BY(mutex_);
-    PciConfig config_ IOMMUFD_GUARDED_BY(mutex_);
-    const void* owner_ IOMMUFD_GUARDED_BY(mutex_) = nullptr;
-    std::shared_ptr<Context> context_ IOMMUFD_GUARDED_BY(mutex_);
-    std::uint32_t device_id_ IOMMUFD_GUARDED_BY(mutex_) = 0;
+    mutable DeviceTurn turn_;  // taken before a context's mutex
+    const std::unique_ptr<PciDevice> device_ IOMMUFD_GUARDED_BY(turn_);
+    PciConfig config_ IOMMUFD_GUARDED_BY(turn_);
+    std::vector<std::weak_ptr<DmaBuffer>> exported_ IOMMUFD_GUARDED_BY(turn_);
+    std::shared_ptr<Registers> registers_ IOMMUFD_GUARDED_BY(turn_);  // once a part of BAR 0 is exported
+    const void* owner_ IOMMUFD_GUARDED_BY(turn_) = nullptr;
+    std::shared_ptr<Context> context_ IOMMUFD_GUARDED_BY(turn_);
+    std::uint32_t device_id_ IOMMUFD_GUARDED_BY(turn_) = 0;
 };
 
-class VfioFile final : public File {
+class VfioFile final : public File, public std::enable_shared_from_this<VfioFile> {
 public:
     explicit VfioFile(VfioDevice& device) : device_(device) {}
     ~VfioFile() override { device_.release(this); }

@@ -26,6 +26,8 @@ constexpr KernelVersion version_of(std::string_view text) {
 
 // The first that attaches devices by PASID.
 inline constexpr KernelVersion kPasids{.major = 6, .minor = 15};
+// The first whose vfio-pci exports a BAR.
+inline constexpr KernelVersion kDmaBufferOfBar{.major = 6, .minor = 19};
 
 // How many of the commands, in the order of their numbers, a kernel has.
 constexpr unsigned commands_of(KernelVersion kernel) {

@@ -17,6 +17,7 @@
 #include <filesystem>
 #include <optional>
 
+#include "iommufd/host/process.hpp"
 #include "iommufd/live/channel.hpp"
 #include "iommufd/vfio/features.hpp"
 #include "kernel/live.hpp"

@@ -19,8 +19,8 @@
 #include "drivers/virtio_blk.hpp"
 #include "iommufd/dma/memory.hpp"
 #include "iommufd/dma/space.hpp"
-#include "iommufd/host/process.hpp"
 #include "iommufd/vdpa/device.hpp"
+#include "kernel/kernel_under_test.hpp"
 #include "kernel/recorder.hpp"
 #include "sys/kernel.hpp"
 
@@ -50,6 +50,8 @@ std::uint64_t parameter(const char* name) {
     return value;
 }
 
+using kernel_tests::pinned;
+
 Piece piece_of(const Memory& memory, Iova iova, std::uint64_t offset, std::uint64_t length) {
     return {.iova = iova,
             .length = length,
@@ -62,8 +64,6 @@ Piece piece_of(const Memory& memory, Iova iova, std::uint64_t offset, std::uint6
 }
 
 Piece piece_of(const Memory& memory, Iova iova) { return piece_of(memory, iova, 0, memory.size()); }
-
-std::uint64_t pinned() { return host::process(sys::host_kernel()).value().pinned; }
 
 class Vdpa : public testing::Test {
 protected:

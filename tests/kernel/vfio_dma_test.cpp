@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //
-// DMA of VFIO devices that nobody here wrote, on the real kernel: QEMU's edu and NVMe.
+// DMA of VFIO devices that nobody here wrote, on the real kernel: QEMU's edu and NVMe. The same on the model.
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <sys/mman.h>
@@ -299,8 +299,8 @@ TEST_F(VfioDmaTest, ABarIsReachedByAnotherDeviceUntilItIsRevokedAndAfterItIsMapp
     };
 
     const int buffer = vfio::export_dma_buf(nvme, 0, 0, 4096).value();
-    const auto bar = Memory::dma_buf(buffer, 4096, {.label = "bar"}).value();
-    ::close(buffer);
+    const auto bar = Memory::dma_buf(buffer, 4096, {.label = "bar", .kernel = &kernel_under_test()}).value();
+    kernel_under_test().close(buffer);
     auto peer = space_.map(bar, {.iova = kBase + 16_MiB, .access = Access::read}).value();
     EXPECT_EQ(peer.state(), dma::MappingState::mapped);
     EXPECT_EQ(read_bar(), capabilities);
@@ -344,8 +344,9 @@ TEST_F(VfioDmaTest, ADiskReadsIntoTheMemoryOfAnotherCardAndAgainAfterThatWasRese
     ASSERT_TRUE(disk->write(0, kBase + 64_KiB, 64_KiB));
 
     const int buffer = vfio::export_dma_buf(card, 2, 0, 4_MiB).value();
-    const auto bar = Memory::dma_buf(buffer, 4_MiB, {.label = "card"}).value();
-    ::close(buffer);
+    const auto bar =
+        Memory::dma_buf(buffer, 4_MiB, {.label = "card", .kernel = &kernel_under_test()}).value();
+    kernel_under_test().close(buffer);
     constexpr Iova kPeer = kBase + 16_MiB;
     auto peer = space_.map(bar, {.iova = kPeer}).value();
     const auto there = card.region(2).value();

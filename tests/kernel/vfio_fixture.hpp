@@ -10,8 +10,8 @@
 #include <string>
 
 #include "iommufd/dma/space.hpp"
-#include "iommufd/host/process.hpp"
 #include "iommufd/vfio/device.hpp"
+#include "kernel/kernel_under_test.hpp"
 #include "kernel/recorder.hpp"
 
 namespace iommufd::inline v0_1::kernel_tests {
@@ -27,8 +27,6 @@ inline constexpr const char* kGroupedVirtio = "0000:02:02.0";
 // And an ivshmem with a BAR of 4 MiB, alone on its bus, so that it can be reset.
 inline constexpr const char* kIvshmem = "0000:03:00.0";
 inline constexpr Iova kBase{0x4000000};
-
-inline std::uint64_t pinned() { return host::process(sys::host_kernel()).value().pinned; }
 
 class VfioTest : public ::testing::Test {
 protected:
@@ -50,12 +48,19 @@ protected:
 };
 
 inline bool exists(const std::string& path) { return ::access(path.c_str(), F_OK) == 0; }
-inline bool is_there(const char* device) { return exists(std::string("/sys/bus/pci/devices/") + device); }
+inline bool is_there(const char* device) {
+    sys::FileStatus status{};
+    return kernel_under_test().stat((std::string("/sys/bus/pci/devices/") + device).c_str(), status) == 0;
+}
 
 inline void write_to(const std::string& path, std::string_view text) { std::ofstream(path) << text; }
 
 inline void give_to_vfio(const std::string& device) {
     const std::string folder = "/sys/bus/pci/devices/" + device;
+    std::string driver;
+    if (kernel_under_test().readlink((folder + "/driver").c_str(), driver) == 0 &&
+        driver.ends_with("/vfio-pci"))
+        return;
     if (exists(folder + "/driver")) write_to(folder + "/driver/unbind", device);
     write_to(folder + "/driver_override", "vfio-pci");
     write_to("/sys/bus/pci/drivers_probe", device);

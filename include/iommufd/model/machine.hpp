@@ -6,7 +6,7 @@
 //     auto backend = Backend::on(machine.kernel());  // the same library, the same ioctls
 //
 //     program --open, ioctl--> kernel() --> /dev/iommu            context: IOASes, hwpts, areas, pins
-//                                       --> /dev/vfio/devices/*   edu, NVMe: BAR, config space, MSI ---+
+//                                       --> /dev/vfio/devices/*   edu, NVMe: BARs, config space, MSI --+
 //                                       --> /dev/vhost-vdpa-*     virtio-blk: rings --DMA--> IOTLB     |
 //                                       --> /sys/...              how programs find them               |
 //                                                            I/O page table of the attached hwpt <-----+
@@ -55,6 +55,7 @@ enum class DeviceKind : std::uint8_t {
     edu,       // QEMU's educational PCI device, bound to vfio-pci
     nvme,      // an NVMe controller with one namespace, bound to vfio-pci
     vdpa_blk,  // a virtio block device, bound to vhost-vdpa
+    ivshmem,   // memory in a BAR (QEMU's ivshmem-plain), bound to vfio-pci
 };
 
 // Another device in a device's IOMMU group: bound to a driver of the host's, it keeps the group from programs.
@@ -70,7 +71,8 @@ struct DeviceDescription {
     unsigned dma_bits = 28;                 // edu: addresses wider than that are cut off
     bool page_requests = false;          // edu: asks the page table's fault queue for pages (PRI), and waits
     bool iotlb_persist = true;           // vdpa-blk: maps survive a reset when the feature is acknowledged
-    std::vector<Sibling> siblings = {};  // edu, nvme: what else its group has
+    std::vector<Sibling> siblings = {};  // of vfio-pci's: what else its group has
+    std::uint64_t memory_size = 4ULL << 20;  // ivshmem: of its BAR 2, a power of two from 4K to 16G
 };
 
 struct IovaRange {
@@ -123,8 +125,9 @@ struct Description {
 IOMMUFD_EXPORT Description everything();
 
 // "devices=edu,nvme:size=64M,vdpa-blk,memlock=1M". A device is KIND[:key=value]...; the keys are name, and of
-// edu dma-bits and page-requests, of nvme size, of vdpa-blk size and persist. The machine's own are memlock (a size), kernel (6.6 to 7.3), iommu
-// (intel, virtio, smmuv3 or amd), and dirty-tracking, nesting, unsafe-interrupts, sys-resource, sys-rawio and mock (on or off).
+// edu dma-bits and page-requests, of nvme and ivshmem size, of vdpa-blk size and persist. The machine's own are memlock (a size),
+// kernel (6.6 to 7.3), iommu (intel, virtio, smmuv3 or amd), and dirty-tracking, nesting, unsafe-interrupts, sys-resource, sys-rawio and mock
+// (on or off).
 IOMMUFD_EXPORT Result<Description> parse(std::string_view text);
 
 // 0, or what of a description makes no sense: for whoever makes one otherwise than by parse(), which calls it.

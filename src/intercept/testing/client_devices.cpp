@@ -50,6 +50,58 @@ void drives(char**) {
     EXPECT(destroy(iommufd, ioas) == 0);
 }
 
+// An ivshmem's BAR 2, which a child sees as well.
+void maps_memory_of_a_card(char**) {
+    using namespace uapi::vfio;
+    const int iommufd = open_iommufd();
+    int card = ::open("/dev/vfio/devices/vfio0", O_RDWR | O_CLOEXEC);
+    EXPECT(bind(card, iommufd) == 0);
+    RegionInfo info{.argsz = sizeof info, .index = 2};
+    EXPECT(call(card, kDeviceGetRegionInfo, &info) == 0);
+    EXPECT(info.size == 1U << 20 && (info.flags & kRegionMmap) != 0);
+    const auto bar = static_cast<off_t>(info.offset);
+    const std::uint32_t first = 0x11223344;
+    EXPECT(::pwrite(card, &first, sizeof first, bar) == sizeof first);
+    EXPECT(::mmap(nullptr, kPage, PROT_READ, MAP_SHARED, card, bar + static_cast<off_t>(info.size)) ==
+           MAP_FAILED);
+    void* const mapped = ::mmap(nullptr, info.size, PROT_READ | PROT_WRITE, MAP_SHARED, card, bar);
+    EXPECT(mapped != MAP_FAILED);
+    auto* const memory = static_cast<volatile std::uint32_t*>(mapped);
+    EXPECT(memory[0] == first);
+    const pid_t child = ::fork();
+    if (child == 0) {
+        memory[1] = 5;
+        ::_exit(0);
+    }
+    join(child);
+    std::uint32_t value = 0;
+    EXPECT(::pread(card, &value, sizeof value, bar + 4) == sizeof value && value == 5);
+    const std::uint32_t third = 6;
+    EXPECT(::pwrite(card, &third, sizeof third, bar + 8) == sizeof third);
+    EXPECT(memory[2] == 6);
+
+    RegionInfo config{.argsz = sizeof config, .index = 7};
+    EXPECT(call(card, kDeviceGetRegionInfo, &config) == 0);
+    const auto command = static_cast<off_t>(config.offset) + 4;
+    const std::uint16_t off = 0x100;
+    const std::uint16_t on = 0x102;
+    EXPECT(::pwrite(card, &off, sizeof off, command) == sizeof off);
+    EXPECT(::pread(card, &value, sizeof value, bar) == -1 && errno == EIO);
+    int ends[2];
+    EXPECT(::pipe(ends) == 0);
+    EXPECT(::write(ends[1], mapped, 4) == -1 && errno == EFAULT);
+    EXPECT(::pwrite(card, &on, sizeof on, command) == sizeof on);
+    EXPECT(memory[0] == first && memory[1] == 5 && memory[2] == 6);
+
+    // The mapping has the device; then it is free, and its memory as it was.
+    EXPECT(::close(card) == 0);
+    card = ::open("/dev/vfio/devices/vfio0", O_RDWR | O_CLOEXEC);
+    EXPECT(bind(card, iommufd) == -EINVAL);
+    EXPECT(::munmap(mapped, info.size) == 0);
+    EXPECT(bind(card, iommufd) == 0);
+    EXPECT(::pread(card, &value, sizeof value, bar + 8) == sizeof value && value == 6);
+}
+
 void sends_messages(char**) {
     namespace vhost = uapi::vhost;
     const int device = ::open("/dev/vhost-vdpa-0", O_RDWR | O_CLOEXEC);
@@ -87,6 +139,7 @@ void unmaps_too_early(char**) {
 }  // namespace
 
 const Named kDevices[] = {{"drives", drives},
+                          {"maps_memory_of_a_card", maps_memory_of_a_card},
                           {"unmaps_too_early", unmaps_too_early},
                           {"sends_messages", sends_messages},
                           {nullptr, nullptr}};
