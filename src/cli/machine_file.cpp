@@ -148,12 +148,15 @@ private:
         text("iommu.kind", value, kind);
         if (wrong_) return;
         if (!model::read_iommu(kind, machine_.iommu))
-            fail("iommu.kind", compose("is '", printable(kind), "': there are intel and virtio"));
-        else if (!names_ranges_)
-            machine_.iova_ranges = model::ranges_of(machine_.iommu);
+            fail("iommu.kind",
+                 compose("is '", printable(kind), "': there are intel, virtio, smmuv3 and amd"));
+        if (wrong_) return;
+        if (!names_ranges_) machine_.iova_ranges = model::ranges_of(machine_.iommu);
+        if (!names_sizes_) machine_.page_sizes = model::page_sizes_of(machine_.iommu);
     }
     void page_sizes(const Json& value) {
         machine_.page_sizes = 0;
+        names_sizes_ = true;
         list("iommu.page-sizes", value, kMostRanges, [&](const std::string& where, const Json& entry) {
             std::uint64_t bytes = 0;
             size(where, entry, bytes);
@@ -250,6 +253,7 @@ private:
     Description machine_;
     std::vector<IovaRange> reserved_;
     bool names_ranges_ = false;
+    bool names_sizes_ = false;
     std::optional<std::string> wrong_;
 };
 

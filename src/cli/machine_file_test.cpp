@@ -89,7 +89,7 @@ TEST(MachineFile, WhatIsWrongIsSaidInOneLineWithItsPlace) {
         {R"({"kernel": "6.12", "mock": true})", "the kernel's mock is that of Linux 7.3 only"},
         {R"({"mock": "on"})", "mock is neither true nor false"},
         {R"({"iommu": []})", "iommu is no object"},
-        {R"({"iommu": {"kind": "amd"}})", "iommu.kind is 'amd': there are intel and virtio"},
+        {R"({"iommu": {"kind": "arm"}})", "iommu.kind is 'arm': there are intel, virtio, smmuv3 and amd"},
         {R"({"iommu": {"page-sizes": "4K"}})", "iommu.page-sizes is no list"},
         {R"({"iommu": {"page-sizes": ["4K", "3K"]}})", "iommu.page-sizes[1] is no power of two"},
         {R"({"iommu": {"page-sizes": ["lots"]}})", "iommu.page-sizes[0] is no size"},

@@ -138,6 +138,7 @@ bool set(Description& description, std::string_view key, std::string_view value)
     }
     if (!read_iommu(value, description.iommu)) return false;
     description.iova_ranges = ranges_of(description.iommu);
+    description.page_sizes = page_sizes_of(description.iommu);
     return true;
 }
 
@@ -190,18 +191,37 @@ bool read_version(std::string_view text, KernelVersion& version) {
 std::string_view text(DeviceKind kind) { return facts_of(kind).name; }
 
 bool read_iommu(std::string_view text, IommuKind& kind) {
-    if (text == "intel")
-        kind = IommuKind::intel;
-    else if (text == "virtio")
-        kind = IommuKind::virtio;
-    else
-        return false;
+    constexpr std::pair<std::string_view, IommuKind> kNames[] = {{"intel", IommuKind::intel},
+                                                                 {"virtio", IommuKind::virtio},
+                                                                 {"smmuv3", IommuKind::smmuv3},
+                                                                 {"amd", IommuKind::amd}};
+    const auto* const found = std::ranges::find(kNames, text, &std::pair<std::string_view, IommuKind>::first);
+    if (found == std::end(kNames)) return false;
+    kind = found->second;
     return true;
 }
 
 std::vector<IovaRange> ranges_of(IommuKind kind) {
-    if (kind == IommuKind::virtio) return {{0, 0xfedfffff}, {0xfef00000, 0x7fffffffff}};  // 39 bits
+    switch (kind) {
+        case IommuKind::virtio:
+            return {{0, 0xfedfffff}, {0xfef00000, 0x7fffffffff}};  // 39 bits
+        case IommuKind::smmuv3:
+            return {{0, 0x7ffffff}, {0x8100000, 0xffffffffffff}};  // without Linux's window for messages
+        case IommuKind::amd:
+            // Without the interrupt window, and what HyperTransport has for itself.
+            return {{0, 0xfedfffff},
+                    {0xfef00000, 0xfcffffffff},
+                    {0x10000000000, std::numeric_limits<std::uint64_t>::max()}};
+        case IommuKind::intel:
+            break;
+    }
     return Description().iova_ranges;
+}
+
+std::uint64_t page_sizes_of(IommuKind kind) {
+    if (kind != IommuKind::amd) return Description().page_sizes;
+    constexpr std::uint64_t kBroken = 1ULL << 39;  // by an erratum
+    return ((1ULL << 48) - 4096) & ~kBroken;
 }
 
 bool read_kind(std::string_view text, DeviceKind& kind) {
@@ -246,6 +266,8 @@ Result<void> check(const Description& description) {
         if (device.kind == DeviceKind::edu && (device.dma_bits < 12 || device.dma_bits > 64))
             return unfit("edu has 12 to 64 DMA bits");
         if (device.page_requests && device.kind != DeviceKind::edu) return unfit("only edu asks for pages");
+        if (device.page_requests && description.iommu == IommuKind::smmuv3)
+            return unfit("Linux takes no page requests of PCI devices behind an SMMUv3");
         if (kind.disk && (device.disk_size == 0 || device.disk_size % 512 != 0))
             return unfit("a disk's size is a multiple of 512");
         if (device.kind == DeviceKind::ivshmem && !is_bar_size(device.memory_size))

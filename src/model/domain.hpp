@@ -45,6 +45,7 @@ struct Geometry {
     bool any_memory_is_contiguous = true;
     // What devices may do with all that is mapped, whether it was asked for or not.
     unsigned implied_permissions = 0;
+    bool maps_what_permits_nothing = false;  // only VFIO's ioctl asks for it
     bool refuses_read_only = false;
 
     std::uint64_t smallest_page() const noexcept { return page_sizes & (~page_sizes + 1); }

@@ -10,8 +10,10 @@
 #include "iommufd/model/machine.hpp"
 #include "model/accountant.hpp"
 #include "model/backing_file.hpp"
+#include "model/hardware_info.hpp"
 #include "model/mappings.hpp"
 #include "model/pages.hpp"
+#include "model/vintage.hpp"
 #include "model/vtd_registers.hpp"
 #include "sys/mutex.hpp"
 
@@ -72,7 +74,9 @@ struct Iommu {
     std::uint64_t page_sizes;
     bool tracks_dirty;
     bool nests;
-    VtdRegisters vtd;  // of an intel one
+    VtdRegisters vtd;            // of an intel one
+    std::uint64_t amd_features;  // of an amd one
+    HardwareInfo info;
     KernelVersion kernel;
     bool safe_interrupts;
 
@@ -82,11 +86,14 @@ struct Iommu {
             .aperture_last = description.iova_ranges.back().last,
             .reserved = {},
             .page_sizes = description.page_sizes,
-            .tracks_dirty = description.dirty_tracking,
+            .tracks_dirty = description.dirty_tracking && (description.iommu != IommuKind::smmuv3 ||
+                                                           description.kernel >= vintage::kSmmuv3Dirty),
             .nests = description.nesting,
             .vtd = VtdRegisters::of(description),
+            .amd_features = amd_features_of(description),
+            .info = HardwareInfo::of(description),
             .kernel = description.kernel,
-            .safe_interrupts = description.iommu == IommuKind::intel || description.unsafe_interrupts};
+            .safe_interrupts = description.iommu != IommuKind::virtio || description.unsafe_interrupts};
         std::uint64_t next = 0;
         for (const IovaRange& range : description.iova_ranges) {
             if (range.first > next) iommu.reserved.push_back({.first = next, .last = range.first - 1});

@@ -114,8 +114,8 @@ void IoPagetable::unfill(const Area& area, Pages& pages) {
 
 int IoPagetable::map_into(Domain& domain, const Area& area, const Pages& pages) const {
     const Geometry& geometry = domain.geometry();
+    if (area.permissions == 0 && !geometry.maps_what_permits_nothing) return -EINVAL;
     const unsigned permissions = area.permissions | geometry.implied_permissions;
-    if (permissions == 0) return -EINVAL;  // only VFIO's ioctl lets it come so far
     if (geometry.refuses_read_only && (permissions & kWritable) == 0) return -EINVAL;
     std::uint64_t contiguous = user::kPage;
     if (large_pages_ && geometry.any_memory_is_contiguous)

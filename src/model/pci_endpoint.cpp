@@ -2,7 +2,6 @@
 #include "model/pci_endpoint.hpp"
 
 #include <algorithm>
-#include <cstring>
 
 #include "model/objects.hpp"
 #include "model/vintage.hpp"
@@ -12,6 +11,22 @@ namespace iommufd::inline v0_1::model {
 namespace {
 
 constexpr std::uint64_t kLastOfFirstStage = (1ULL << 47) - 1;  // the lower half of four levels
+
+// Of a page table that a program asks for.
+std::uint32_t flags_of(IommuKind kind) {
+    constexpr std::uint32_t kDirty = uapi::kHwptDirtyTracking | uapi::kHwptFaultIdValid;
+    switch (kind) {
+        case IommuKind::intel:
+            return kDirty | uapi::kHwptPasid | uapi::kHwptNestParent;
+        case IommuKind::smmuv3:
+            return kDirty | uapi::kHwptPasid;
+        case IommuKind::amd:
+            return kDirty;
+        case IommuKind::virtio:
+            return 0;
+    }
+    return 0;
+}
 
 // Page tables of the program itself, in the order in which Linux's driver tries them.
 bool is_first_stage(const Iommu& iommu, std::uint32_t flags) {
@@ -37,18 +52,18 @@ int check(const uapi::HwptVtdS1& table, const VtdRegisters& vtd) {
 
 int PciEndpoint::hw_info(std::uint32_t wanted_type, HwInfo& info) const {
     info.capabilities = asks_for_pages_ ? 0 : uapi::kHwCapAtsNotSupported;
-    if (iommu_.kind == IommuKind::virtio) return wanted_type == uapi::kHwInfoDefault ? 0 : -EOPNOTSUPP;
-    if (wanted_type != uapi::kHwInfoDefault && wanted_type != uapi::kHwInfoVtd) return -EOPNOTSUPP;
     if (iommu_.tracks_dirty) info.capabilities |= uapi::kHwCapDirtyTracking;
-    const uapi::HwInfoVtd vtd{
-        .flags = iommu_.kernel >= vintage::kVtdErratum ? uapi::kHwInfoVtdErrata772415Spr17 : 0,
-        .reserved = 0,
-        .cap_reg = iommu_.vtd.cap,
-        .ecap_reg = iommu_.vtd.ecap};
-    info.type = uapi::kHwInfoVtd;
-    info.data.resize(sizeof vtd);
-    std::memcpy(info.data.data(), &vtd, sizeof vtd);
+    // A driver that tells nothing is asked nothing.
+    if (iommu_.info.type == uapi::kHwInfoNone) return 0;
+    if (wanted_type != uapi::kHwInfoDefault && wanted_type != iommu_.info.type) return -EOPNOTSUPP;
+    info.type = iommu_.info.type;
+    info.data = iommu_.info.data;
     return 0;
+}
+
+// AMD's driver finds out later that there is no parent for it.
+bool PciEndpoint::has_viommu(std::uint32_t /*type*/) const {
+    return iommu_.kind == IommuKind::amd && iommu_.kernel >= vintage::kAmdInfo;
 }
 
 int PciEndpoint::alloc_paging(std::uint32_t flags, const UserData* data, std::shared_ptr<Domain>& domain) {
@@ -56,18 +71,26 @@ int PciEndpoint::alloc_paging(std::uint32_t flags, const UserData* data, std::sh
     const bool nest_parent = (flags & uapi::kHwptNestParent) != 0;
     if (data != nullptr || (dirty && !iommu_.tracks_dirty) || (nest_parent && !iommu_.nests))
         return -EOPNOTSUPP;
-    // virtio-iommu's driver takes no flags at all.
-    const std::uint32_t known =
-        iommu_.kind == IommuKind::intel
-            ? uapi::kHwptPasid | uapi::kHwptDirtyTracking | uapi::kHwptFaultIdValid | uapi::kHwptNestParent
-            : 0;
-    if ((flags & ~known) != 0) return -EOPNOTSUPP;
+    if ((flags & ~flags_of(iommu_.kind)) != 0) return -EOPNOTSUPP;
     Geometry geometry{.last = iommu_.aperture_last, .page_sizes = iommu_.page_sizes};
-    if (is_first_stage(iommu_, flags & ~uapi::kHwptFaultIdValid)) {
-        geometry.last = std::min(geometry.last, kLastOfFirstStage);
-        geometry.implied_permissions = kReadable;
+    switch (iommu_.kind) {
+        case IommuKind::intel:
+            if (is_first_stage(iommu_, flags & ~uapi::kHwptFaultIdValid)) {
+                geometry.last = std::min(geometry.last, kLastOfFirstStage);
+                geometry.implied_permissions = kReadable;
+                geometry.maps_what_permits_nothing = true;
+            }
+            geometry.refuses_read_only = nest_parent;
+            break;
+        case IommuKind::smmuv3:
+            geometry.implied_permissions = kReadable;
+            break;
+        case IommuKind::amd:
+            geometry.maps_what_permits_nothing = true;
+            break;
+        case IommuKind::virtio:
+            break;
     }
-    geometry.refuses_read_only = nest_parent;
     domain = std::make_shared<Domain>(geometry, dirty);
     return 0;
 }
@@ -83,7 +106,7 @@ int PciEndpoint::fill_nested(NestedHwpt& nested, std::uint32_t flags, const User
 }
 
 int PciEndpoint::attach(const BoundDevice& device, Hwpt& hwpt) {
-    if (hwpt.faults != nullptr && !asks_for_pages_) return -ENODEV;
+    if (hwpt.faults != nullptr && !asks_for_pages_ && iommu_.kind == IommuKind::intel) return -ENODEV;
     const PageRequestRoute requests{.queue = hwpt.faults,
                                     .attachment = {.device = &device, .pasid = kNoPasid}};
     if (const auto* const nested = dynamic_cast<const NestedHwpt*>(&hwpt)) {

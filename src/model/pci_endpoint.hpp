@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //
-// A PCI device behind QEMU's intel-iommu in legacy mode, or its virtio-iommu: no PASIDs, nothing nested. Dirty tracking and nested
-// tables, if described, are those of a VT-d in scalable mode.
+// A PCI device behind QEMU's intel-iommu in legacy mode, its virtio-iommu, an SMMUv3 or an AMD IOMMU: no PASIDs, nothing nested. Dirty
+// tracking and nested tables of an intel one, if described, are those of a VT-d in scalable mode.
 #pragma once
 
 #include "model/dma_port.hpp"
@@ -21,6 +21,7 @@ public:
     bool can_track_dirty() const override { return iommu_.tracks_dirty; }
     std::uint32_t max_pasids() const override { return 0; }
     int hw_info(std::uint32_t wanted_type, HwInfo& info) const override;
+    bool has_viommu(std::uint32_t type) const override;
     int alloc_paging(std::uint32_t flags, const UserData* data, std::shared_ptr<Domain>& domain) override;
     int fill_nested(NestedHwpt& nested, std::uint32_t flags, const UserData& data) override;
     int attach(const BoundDevice& device, Hwpt& hwpt) override;

@@ -48,8 +48,26 @@ unsigned resource_flags(const PciBar& bar) {
 }
 
 constexpr std::uint64_t kInterruptWindow = 0xfee00000;
+constexpr std::uint64_t kSoftwareWindow = 0x8000000;
 
-std::string name_of(IommuKind iommu) { return iommu == IommuKind::intel ? "dmar0" : "virtio0"; }
+// Where messages of interrupts go to.
+bool is_message_window(const IovaRange& range, IommuKind iommu) {
+    return range.first == (iommu == IommuKind::smmuv3 ? kSoftwareWindow : kInterruptWindow);
+}
+
+std::string name_of(IommuKind iommu) {
+    switch (iommu) {
+        case IommuKind::intel:
+            return "dmar0";
+        case IommuKind::virtio:
+            return "virtio0";
+        case IommuKind::smmuv3:
+            return "smmu3.0x0000000009050000";
+        case IommuKind::amd:
+            return "ivhd0";
+    }
+    return {};
+}
 
 }  // namespace
 
@@ -73,6 +91,11 @@ void add_machine(Tree& tree, const Iommu& iommu, Tree::Opener open_iommufd) {
              std::move(open_iommufd));
     tree.link("/sys/class/misc/iommu", "../../devices/virtual/misc/iommu");
     tree.link("/sys/class/iommu/" + name, "../../devices/virtual/iommu/" + name);
+    if (iommu.kind == IommuKind::amd) {
+        const std::string folder = "/sys/devices/virtual/iommu/" + name + "/amd-iommu/";
+        tree.file(folder + "cap", "80b000f\n");
+        tree.file(folder + "features", format("%" PRIx64 ":0\n", iommu.amd_features));
+    }
     if (iommu.kind != IommuKind::intel) return;
     tree.file("/sys/devices/virtual/iommu/dmar0/intel-iommu/cap", format("%" PRIx64 "\n", iommu.vtd.cap));
     tree.file("/sys/devices/virtual/iommu/dmar0/intel-iommu/ecap", format("%" PRIx64 "\n", iommu.vtd.ecap));
@@ -135,7 +158,7 @@ void add_vfio_device(Tree& tree, const VfioNode& node, Tree::Opener open) {
     std::string reserved;
     for (const IovaRange& range : node.iommu.reserved)
         reserved += format("0x%016llx 0x%016llx %s\n", range.first, range.last,
-                           range.first == kInterruptWindow ? "msi" : "reserved");
+                           is_message_window(range, node.iommu.kind) ? "msi" : "reserved");
     tree.file(group + "/reserved_regions", reserved);
     tree.link(group + "/devices/" + node.address, "../../../../devices/pci0000:00/" + node.address);
     tree.link(folder + "/iommu_group", "../../../kernel/iommu_groups/" + std::to_string(node.group));

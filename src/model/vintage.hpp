@@ -64,6 +64,11 @@ inline constexpr KernelVersion kFirstStageForAll{.major = 6, .minor = 13};
 // The first that tells of an erratum of VT-d, on every one.
 inline constexpr KernelVersion kVtdErratum{.major = 6, .minor = 7};
 
+// The first in which SMMUv3's driver, and AMD's, tell of their registers, and the first whose SMMUv3 tracks dirty pages.
+inline constexpr KernelVersion kSmmuv3Info{.major = 6, .minor = 13};
+inline constexpr KernelVersion kAmdInfo{.major = 7, .minor = 0};
+inline constexpr KernelVersion kSmmuv3Dirty{.major = 6, .minor = 11};
+
 constexpr std::uint32_t hw_info_flags_of(KernelVersion kernel) {
     return kernel >= KernelVersion{.major = 6, .minor = 17} ? uapi::kHwInfoInputType : 0;
 }

@@ -151,6 +151,7 @@ Result<Hardware> hardware(const core::HwInfo& info) {
             return static_cast<std::uint32_t>(value & bits);
         };
         return Hardware{
+            .nests = bit(idr[0], 0) && bit(idr[0], 1),
             .asid_bits = bit(idr[0], 12) ? 16U : 8U,
             .stream_bits = static_cast<unsigned>(field(idr[1], 5, 0)),
             .substream_bits = static_cast<unsigned>(field(idr[1], 10, 6)),

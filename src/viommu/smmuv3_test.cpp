@@ -43,13 +43,18 @@ TEST(Smmuv3Hardware, IsReadFromTheFieldsThatTheKernelNames) {
     EXPECT_EQ(found.bbml, 3U);
     EXPECT_TRUE(found.range_invalidation && found.long_addresses && found.pages_4k && found.pages_16k &&
                 found.pages_64k);
-    EXPECT_TRUE(found.ats && found.twice);
+    EXPECT_TRUE(found.ats && found.twice && found.nests);
     EXPECT_EQ(found.idr, (std::array<std::uint32_t, 6>{0x1f68100c, 0x520, 0, 0x1c00, 0, 0xcf0}));
 
     auto info = info_of(core::HwInfoType::arm_smmuv3, {});
     found = hardware(info).value();
     EXPECT_EQ(found.asid_bits, 8U);
-    EXPECT_FALSE(found.range_invalidation || found.long_addresses || found.ats || found.twice);
+    EXPECT_FALSE(found.range_invalidation || found.long_addresses || found.ats || found.twice || found.nests);
+    for (const std::uint32_t one_stage : {1U, 2U}) {
+        uapi::HwInfoArmSmmuv3 alone{};
+        alone.idr[0] = one_stage;
+        EXPECT_FALSE(hardware(info_of(core::HwInfoType::arm_smmuv3, alone))->nests);
+    }
     registers.flags = 0;
     info = info_of(core::HwInfoType::arm_smmuv3, registers);
     info.ats_not_supported = true;

@@ -83,6 +83,8 @@ struct IovaRange {
 enum class IommuKind : std::uint8_t {
     intel,   // VT-d with second-level tables, in scalable mode where more is described
     virtio,  // virtio-iommu: tells nothing of itself, takes no flags, and does not isolate interrupts
+    smmuv3,  // Arm's, with first-stage tables only: nothing nests
+    amd,     // AMD's, with version 1 tables of six levels: no PASIDs, nothing nests
 };
 
 // The Linux that is played, from 6.6 to 7.3: what came later isn't there.
@@ -124,15 +126,16 @@ IOMMUFD_EXPORT Description everything();
 
 // "devices=edu,nvme:size=64M,vdpa-blk,memlock=1M". A device is KIND[:key=value]...; the keys are name, and of
 // edu dma-bits and page-requests, of nvme and ivshmem size, of vdpa-blk size and persist. The machine's own are memlock (a size),
-// kernel (6.6 to 7.3), iommu (intel or virtio), and dirty-tracking, nesting, unsafe-interrupts, sys-resource, sys-rawio and mock
+// kernel (6.6 to 7.3), iommu (intel, virtio, smmuv3 or amd), and dirty-tracking, nesting, unsafe-interrupts, sys-resource, sys-rawio and mock
 // (on or off).
 IOMMUFD_EXPORT Result<Description> parse(std::string_view text);
 
 // 0, or what of a description makes no sense: for whoever makes one otherwise than by parse(), which calls it.
 IOMMUFD_EXPORT Result<void> check(const Description& description);
 
-// What the IOMMU leaves to devices where nobody says otherwise, as QEMU's does.
+// What the IOMMU leaves to devices where nobody says otherwise, as QEMU's does or Linux's driver, and the sizes of pages that it has.
 IOMMUFD_EXPORT std::vector<IovaRange> ranges_of(IommuKind kind);
+IOMMUFD_EXPORT std::uint64_t page_sizes_of(IommuKind kind);
 
 // Parts of a text form that others share: "64M", "6.12", "virtio", "edu".
 IOMMUFD_EXPORT bool read_size(std::string_view text, std::uint64_t& size);

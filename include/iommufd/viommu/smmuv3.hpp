@@ -55,6 +55,7 @@ struct Event {
 
 // What a guest may be shown: the kernel asks that no other field of the registers be read, but for `ats`.
 struct Hardware {
+    bool nests;                           // IDR0.S1P and S2P: it has both stages
     unsigned asid_bits;                   // IDR0.ASID16: 8 or 16
     unsigned stream_bits;                 // IDR1.SIDSIZE
     unsigned substream_bits;              // IDR1.SSIDSIZE; 0: no PASIDs

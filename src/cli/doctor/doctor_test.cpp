@@ -399,6 +399,8 @@ TEST_F(BrokenModelTest, WhatTheIommuCanDoIsAskedOfTheKernel) {
     EXPECT_EQ(only(findings(with("devices=edu,dirty-tracking=on")), "iommu-capabilities").verdict,
               Verdict::pass);
     EXPECT_THAT(only(without, "iommu-capabilities").evidence, HasSubstr("nested translation: no"));
+    EXPECT_THAT(only(findings(with("devices=edu,iommu=smmuv3")), "iommu-capabilities").evidence,
+                HasSubstr("nested translation: no"));
     EXPECT_THAT(only(findings(with("devices=edu,nesting=on")), "iommu-capabilities").evidence,
                 HasSubstr("nested translation: yes"));
 }

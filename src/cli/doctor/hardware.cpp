@@ -20,8 +20,10 @@ bool nests(const core::HwInfo& info) {
             const auto hardware = viommu::vtd::hardware(info);
             return hardware && hardware->nests;
         }
-        case core::HwInfoType::arm_smmuv3:
-            return static_cast<bool>(viommu::smmuv3::hardware(info));
+        case core::HwInfoType::arm_smmuv3: {
+            const auto hardware = viommu::smmuv3::hardware(info);
+            return hardware && hardware->nests;
+        }
         default:
             return false;
     }
