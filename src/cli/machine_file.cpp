@@ -208,6 +208,14 @@ private:
                                    size(at("size"), bytes,
                                         made.kind == DeviceKind::ivshmem ? made.memory_size : made.disk_size);
                                }});
+        const auto doorbells = [&](const Json& how) {
+            std::string word;
+            text(at("doorbells"), how, word);
+            made.polls_doorbells = word == "poll";
+            if (word != "poll" && word != "trap") fail(at("doorbells"), "is neither poll nor trap");
+        };
+        if (made.kind == DeviceKind::edu || made.kind == DeviceKind::nvme)
+            members.push_back({"doorbells", doorbells});
         if (made.kind == DeviceKind::vdpa_blk)
             members.push_back(
                 {"persist", [&](const Json& on) { flag(at("persist"), on, made.iotlb_persist); }});

@@ -46,6 +46,15 @@ TEST(MachineFile, DescribesAllOfAMachine) {
     EXPECT_FALSE(machine->devices[1].iotlb_persist);
 }
 
+TEST(MachineFile, SaysOfACardItsMemoryAndOfDoorbellsThatTheyArePolled) {
+    const auto machine = read_machine(
+        R"({"devices": [{"kind": "ivshmem", "size": "64K"}, {"kind": "nvme", "size": "1M", "doorbells": "poll"}]})");
+    ASSERT_TRUE(machine) << machine.error().line();
+    EXPECT_EQ(machine->devices[0].memory_size, 64U << 10);
+    EXPECT_EQ(machine->devices[1].disk_size, 1U << 20);
+    EXPECT_TRUE(machine->devices[1].polls_doorbells);
+}
+
 TEST(MachineFile, MayLeaveOutEverything) {
     const auto machine = read_machine("{}");
     ASSERT_TRUE(machine) << machine.error().line();
@@ -110,6 +119,8 @@ TEST(MachineFile, WhatIsWrongIsSaidInOneLineWithItsPlace) {
         {R"({"devices": {}})", "devices is no list"},
         {R"({"devices": [7]})", "devices[0] is no object"},
         {R"({"devices": [{}]})", "devices[0] has no 'kind': edu, nvme, vdpa-blk or ivshmem"},
+        {R"({"devices": [{"kind": "nvme", "doorbells": "ring"}]})",
+         "devices[0].doorbells is neither poll nor trap"},
         {R"({"devices": [{"kind": "toaster"}]})", "devices[0] has no 'kind': edu, nvme, vdpa-blk or ivshmem"},
         {R"({"devices": [{"kind": "edu", "size": "1M"}]})",
          "devices[0] has no 'size': its members are kind, name, dma-bits, page-requests, group"},

@@ -64,7 +64,12 @@ bool copy(int from, std::uint64_t from_offset, int to, std::uint64_t to_offset, 
 
 }  // namespace
 
-BarMemory::BarMemory(std::uint64_t size) : size_(size), store_(::memfd_create("bar", MFD_CLOEXEC)) {
+BarView::~BarView() {
+    if (memory_ != nullptr) (void)::munmap(memory_, size_);
+}
+
+BarMemory::BarMemory(std::uint64_t size, bool lasting)
+    : size_(size), lasting_(lasting), store_(::memfd_create("bar", MFD_CLOEXEC)) {
     if (store_ >= 0 && ::ftruncate(store_, static_cast<off_t>(size)) == 0) return;
     if (store_ >= 0) (void)::close(store_);
     throw std::bad_alloc();
@@ -80,8 +85,12 @@ bool BarMemory::fill(const Shown& shown) noexcept {
     struct stat found{};
     if (!file || ::fstat(file.number(), &found) < 0) return false;
     const auto end = static_cast<off_t>(shown.offset + size_);
-    return (found.st_size >= end || ::ftruncate(file.number(), end) == 0) &&
-           copy(store_, 0, file.number(), shown.offset, size_);
+    if (found.st_size < end && ::ftruncate(file.number(), end) < 0) return false;
+    // The program can write to the file as well, and could make it shorter before it is sealed.
+    if (lasting_ && (::fcntl(file.number(), F_ADD_SEALS, F_SEAL_SHRINK) < 0 ||
+                     ::fstat(file.number(), &found) < 0 || found.st_size < end))
+        return false;
+    return copy(store_, 0, file.number(), shown.offset, size_);
 }
 
 bool BarMemory::empty(const Shown& shown) noexcept {
@@ -112,7 +121,8 @@ int BarMemory::map(void** address, std::size_t length, int protection, int flags
     int own = -1;
     {
         const sys::Lock lock(mutex_);
-        own = shown_ ? open_again(shown_->file, O_RDWR) : ::memfd_create("bar", MFD_CLOEXEC);
+        own = shown_ ? open_again(shown_->file, O_RDWR)
+                     : ::memfd_create("bar", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     }
     if (own < 0) return -ENOMEM;
     int rc = show_in(own, 0);
@@ -125,17 +135,28 @@ int BarMemory::map(void** address, std::size_t length, int protection, int flags
     return rc;
 }
 
+BarView BarMemory::view(bool writable) {
+    const sys::Lock lock(mutex_);
+    if (!shown_) return {};
+    const int file = open_again(shown_->file, writable ? O_RDWR : O_RDONLY);
+    if (file < 0) return {};
+    void* const memory = ::mmap(nullptr, size_, writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED,
+                                file, static_cast<off_t>(shown_->offset));
+    (void)::close(file);
+    return memory == MAP_FAILED ? BarView{} : BarView(static_cast<std::byte*>(memory), size_);
+}
+
 void BarMemory::withdraw() noexcept {
     const sys::Lock lock(mutex_);
     if (!shown_) return;
-    if (!shown_->away) (void)empty(*shown_);
+    if (!shown_->away && !lasting_) (void)empty(*shown_);
     (void)::close(shown_->file);
     shown_.reset();
 }
 
 void BarMemory::take_away() noexcept {
     const sys::Lock lock(mutex_);
-    if (shown_ && !shown_->away) shown_->away = empty(*shown_);
+    if (shown_ && !shown_->away && !lasting_) shown_->away = empty(*shown_);
 }
 
 void BarMemory::give_back() noexcept {

@@ -12,6 +12,7 @@
 
 #include <memory>
 #include <optional>
+#include <utility>
 
 #include "model/caller.hpp"
 #include "model/physical.hpp"
@@ -19,10 +20,32 @@
 
 namespace iommufd::inline v0_1::model {
 
+// Of this process; nothing where it could not be mapped.
+class BarView {
+public:
+    BarView() noexcept = default;
+    BarView(std::byte* memory, std::size_t size) noexcept : memory_(memory), size_(size) {}
+    BarView(BarView&& other) noexcept : memory_(std::exchange(other.memory_, nullptr)), size_(other.size_) {}
+    BarView& operator=(BarView&& other) noexcept {
+        std::swap(memory_, other.memory_);
+        std::swap(size_, other.size_);
+        return *this;
+    }
+    ~BarView();
+
+    std::byte* memory() const noexcept { return memory_; }
+    explicit operator bool() const noexcept { return memory_ != nullptr; }
+
+private:
+    std::byte* memory_ = nullptr;
+    std::size_t size_ = 0;
+};
+
 class BarMemory final : public AddressSpace {
 public:
-    // Zeroes. Throws std::bad_alloc.
-    explicit BarMemory(std::uint64_t size);
+    // Zeroes. Throws std::bad_alloc. `lasting`: what a program has mapped stays where it is, whoever would take it away, so that
+    // a view of it can be touched.
+    explicit BarMemory(std::uint64_t size, bool lasting = false);
     ~BarMemory() override;
 
     // Where other devices reach its first byte.
@@ -34,6 +57,8 @@ public:
     // mmap by this process: 0, or what it says.
     int map(void** address, std::size_t length, int protection, int flags, std::uint64_t offset)
         IOMMUFD_EXCLUDES(mutex_);
+    // Of what is shown. One that is `writable` should go soon: see Writing.
+    BarView view(bool writable) IOMMUFD_EXCLUDES(mutex_);
     void withdraw() noexcept IOMMUFD_EXCLUDES(mutex_);
     // Its contents stay as they are meanwhile.
     void take_away() noexcept IOMMUFD_EXCLUDES(mutex_);
@@ -58,6 +83,7 @@ private:
     bool empty(const Shown& shown) noexcept IOMMUFD_REQUIRES(mutex_);
 
     const std::uint64_t size_;
+    const bool lasting_;
     int store_;
     sys::Mutex mutex_;
     std::optional<Shown> shown_ IOMMUFD_GUARDED_BY(mutex_);

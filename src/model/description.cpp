@@ -67,10 +67,10 @@ struct KindFacts {
 constexpr KindFacts kKinds[] = {
     {.kind = DeviceKind::edu,
      .name = "edu",
-     .keys = "name, dma-bits and page-requests",
+     .keys = "name, dma-bits, page-requests and doorbells",
      .pci = true,
      .disk = false},
-    {.kind = DeviceKind::nvme, .name = "nvme", .keys = "name and size", .pci = true, .disk = true},
+    {.kind = DeviceKind::nvme, .name = "nvme", .keys = "name, size and doorbells", .pci = true, .disk = true},
     {.kind = DeviceKind::vdpa_blk,
      .name = "vdpa-blk",
      .keys = "name, size and persist",
@@ -85,6 +85,8 @@ bool is_bar_size(std::uint64_t size) {
 }
 
 const KindFacts& facts_of(DeviceKind kind) { return *std::ranges::find(kKinds, kind, &KindFacts::kind); }
+
+bool has_doorbells(DeviceKind kind) { return kind == DeviceKind::edu || kind == DeviceKind::nvme; }
 
 bool is_name_of(const KindFacts& kind, std::string_view name) {
     return kind.pci ? is_pci_address(name) : is_plain_name(name);
@@ -102,6 +104,9 @@ Result<void> set(DeviceDescription& device, std::string_view key, std::string_vi
         device.dma_bits = static_cast<unsigned>(bits);
     } else if (key == "page-requests" && device.kind == DeviceKind::edu) {
         good = read_switch(value, device.page_requests);
+    } else if (key == "doorbells" && has_doorbells(device.kind)) {
+        device.polls_doorbells = value == "poll";
+        good = device.polls_doorbells || value == "trap";
     } else if (key == "size" && kind.disk) {
         good = read_size(value, device.disk_size) && device.disk_size != 0 && device.disk_size % 512 == 0;
     } else if (key == "size" && device.kind == DeviceKind::ivshmem) {
@@ -268,6 +273,8 @@ Result<void> check(const Description& description) {
         if (device.page_requests && device.kind != DeviceKind::edu) return unfit("only edu asks for pages");
         if (device.page_requests && description.iommu == IommuKind::smmuv3)
             return unfit("Linux takes no page requests of PCI devices behind an SMMUv3");
+        if (device.polls_doorbells && !has_doorbells(device.kind))
+            return unfit("only edu and nvme have doorbells to poll");
         if (kind.disk && (device.disk_size == 0 || device.disk_size % 512 != 0))
             return unfit("a disk's size is a multiple of 512");
         if (device.kind == DeviceKind::ivshmem && !is_bar_size(device.memory_size))

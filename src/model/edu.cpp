@@ -108,6 +108,14 @@ void Edu::write(std::uint64_t offset, unsigned width, std::uint64_t value) {
     }
 }
 
+std::vector<PolledRegister> Edu::polled() const {
+    using enum PolledRegister::Kind;
+    return {{kIdentification, 4},  {kInterruptStatus, 4}, {kStatus, 4},
+            {kLiveness, 4},        {kFactorial, 4},       {kAcknowledge, 4, doorbell},
+            {kRaise, 4, doorbell}, {kSource, 8},          {kDestination, 8},
+            {kCount, 8},           {kCommand, 8, command}};
+}
+
 void Edu::raise(std::uint32_t causes) {
     causes_ |= causes;
     if (causes_ == 0) return;

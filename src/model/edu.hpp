@@ -33,6 +33,7 @@ public:
 
     std::uint64_t read(std::uint64_t offset, unsigned width) override;
     void write(std::uint64_t offset, unsigned width, std::uint64_t value) override;
+    std::vector<PolledRegister> polled() const override;
     void page_answered(bool there) override;
 
 private:

@@ -13,7 +13,7 @@
 namespace iommufd::inline v0_1::model {
 
 int FileTable::install(std::shared_ptr<File> file, const char* name, dev_t device) {
-    const int fd = ::memfd_create(name, MFD_CLOEXEC);
+    const int fd = ::memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);  // see BarMemory
     return fd < 0 ? -errno : adopt(fd, std::move(file), device);
 }
 

@@ -74,6 +74,16 @@ std::uint64_t Nvme::read(std::uint64_t offset, unsigned width) {
     return word(offset & ~3ULL) >> (8 * (offset % 4));
 }
 
+std::vector<PolledRegister> Nvme::polled() const {
+    std::vector<PolledRegister> registers = {
+        {kCapabilities, 8},     {kVersion, 4},          {kStatus, 4},
+        {kMaskSet, 4},          {kMaskClear, 4},        {kAdminSizes, 4},
+        {kAdminSubmissions, 8}, {kAdminCompletions, 8}, {kConfiguration, 4}};
+    for (std::uint64_t end = 0; end < 2 * submissions_.size(); ++end)
+        registers.push_back({kDoorbells + 4 * end, 4, PolledRegister::Kind::doorbell});
+    return registers;
+}
+
 void Nvme::write(std::uint64_t offset, unsigned width, std::uint64_t value) {
     if (width < 4) return;
     const auto low = static_cast<std::uint32_t>(value);

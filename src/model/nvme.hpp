@@ -48,6 +48,7 @@ public:
     std::uint64_t read(std::uint64_t offset, unsigned width) override;
     void write(std::uint64_t offset, unsigned width, std::uint64_t value) override;
     void reset() override;
+    std::vector<PolledRegister> polled() const override;
 
 private:
     // In memory, `entries` long.

@@ -93,16 +93,19 @@ void VfioDevice::reset() {
     revoke_dma_buffers(true);
     device_->reset();
     dma_.set_bus_master(config_.bus_master());
+    if (polled_) polled_->refresh();
     revoke_dma_buffers(!config_.memory_enabled());
 }
 
 void VfioDevice::page_answered(bool there) {
     const TurnLock lock(turn_);
     device_->page_answered(there);
+    if (polled_) polled_->refresh();
 }
 
 void VfioDevice::release(const void* owner) {
     std::shared_ptr<Context> last;  // may go with the device, outside the lock
+    std::unique_ptr<Poller> ending;
     const TurnLock lock(turn_);
     if (owner_ != owner) return;
     irqs_.reset();
@@ -112,6 +115,8 @@ void VfioDevice::release(const void* owner) {
     exported_.clear();
     for (const auto& memory : memories_)
         if (memory) memory->withdraw();
+    if (polled_) polled_->end();
+    ending = std::move(poller_);
     context_->unbind(device_id_);
     last = std::move(context_);
     owner_ = nullptr;

@@ -22,6 +22,7 @@
 #include "model/pci_device.hpp"
 #include "model/pci_endpoint.hpp"
 #include "model/pci_irqs.hpp"
+#include "model/polled_registers.hpp"
 #include "model/vintage.hpp"
 #include "uapi/vfio.hpp"
 
@@ -50,6 +51,8 @@ public:
         for (std::size_t bar = 1; bar < memories_.size(); ++bar)
             if (identity.bars[bar].size != 0)
                 memories_[bar] = std::make_shared<BarMemory>(identity.bars[bar].size);
+        if (description.polls_doorbells)
+            polled_ = std::make_unique<PolledRegisters>(identity.bars[0].size, *device_);
         if (description.page_requests)
             page_answers_.watch(worker, [this](bool there) { page_answered(there); });
     }
@@ -78,7 +81,7 @@ private:
     int attach(user::Address argument) IOMMUFD_REQUIRES(turn_);
     int detach(user::Address argument) IOMMUFD_REQUIRES(turn_);
     int info(user::Address argument) const;
-    int region_info(user::Address argument) const;
+    int region_info(user::Address argument) const IOMMUFD_EXCLUDES(turn_);
     int irq_info(user::Address argument) const;
     int set_irqs(user::Address argument);
     int feature(user::Address argument);
@@ -105,9 +108,12 @@ private:
     static ssize_t access_memory(BarMemory& memory, user::Address buffer, std::size_t count,
                                  std::uint64_t offset, bool write);
     void decode_memory() IOMMUFD_REQUIRES(turn_);
+    // What can be mapped of a region; null: nothing.
+    BarMemory* memory_of(std::uint64_t region) const IOMMUFD_REQUIRES(turn_);
     // What a mapping of its file shows: -EINVAL where that can't be mapped.
     int mappable(std::size_t length, int flags, std::uint64_t position, BarMemory*& memory,
-                 std::uint64_t& offset) const;
+                 std::uint64_t& offset) const IOMMUFD_REQUIRES(turn_);
+    void is_mapped(const BarMemory& memory) IOMMUFD_REQUIRES(turn_);
 
     const PciIdentity identity_;
     const std::string name_;
@@ -132,6 +138,8 @@ private:
     const void* owner_ IOMMUFD_GUARDED_BY(turn_) = nullptr;
     std::shared_ptr<Context> context_ IOMMUFD_GUARDED_BY(turn_);
     std::uint32_t device_id_ IOMMUFD_GUARDED_BY(turn_) = 0;
+    std::unique_ptr<PolledRegisters> polled_ IOMMUFD_GUARDED_BY(turn_);  // null: BAR 0 isn't mapped
+    std::unique_ptr<Poller> poller_ IOMMUFD_GUARDED_BY(turn_);           // while a program has mapped it
 };
 
 class VfioFile final : public File, public std::enable_shared_from_this<VfioFile> {

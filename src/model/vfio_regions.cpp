@@ -50,9 +50,25 @@ int VfioDevice::region_info(user::Address argument) const {
     if (command.index < identity_.bars.size()) command.size = identity_.bars[command.index].size;
     if (command.index == kPciConfig) command.size = PciConfig::kSize;
     if (command.size != 0) command.flags = kRegionRead | kRegionWrite;
-    // Registers have effects, so they can't be mapped.
-    if (command.index < memories_.size() && memories_[command.index]) command.flags |= kRegionMmap;
+    const TurnLock lock(turn_);
+    if (memory_of(command.index) != nullptr) command.flags |= kRegionMmap;
     return user::put(argument, command);
+}
+
+// Registers have effects, so they can't be mapped, unless somebody looks for what was written.
+BarMemory* VfioDevice::memory_of(std::uint64_t region) const {
+    if (region >= memories_.size()) return nullptr;
+    return region == 0 && polled_ ? &polled_->memory() : memories_[region].get();
+}
+
+void VfioDevice::is_mapped(const BarMemory& memory) {
+    if (!polled_ || &memory != &polled_->memory()) return decode_memory();
+    polled_->begin();
+    if (poller_) return;
+    poller_ = std::make_unique<Poller>([this] {
+        const TurnLock lock(turn_);
+        return config_.memory_enabled() && polled_->look();
+    });
 }
 
 // What a program has mapped of memory is there as long as the device decodes its addresses, and so for other devices.
@@ -78,8 +94,11 @@ ssize_t VfioDevice::access(user::Address buffer, std::size_t count, std::uint64_
     if (offset >= size) return -EINVAL;  // absent, or beyond it
     if (!config_.memory_enabled()) return -EIO;
     count = std::min<std::size_t>(count, size - offset);
-    return memories_[region] ? access_memory(*memories_[region], buffer, count, offset, write)
-                             : access_registers(buffer, count, offset, write);
+    if (memories_[region]) return access_memory(*memories_[region], buffer, count, offset, write);
+    if (polled_) (void)polled_->look();  // what was written before this
+    const ssize_t done = access_registers(buffer, count, offset, write);
+    if (polled_) polled_->refresh();
+    return done;
 }
 
 ssize_t VfioDevice::access_config(user::Address buffer, std::size_t count, std::uint64_t offset, bool write) {
@@ -135,6 +154,7 @@ bool VfioDevice::peer_access(std::uint64_t offset, std::byte* bytes, std::size_t
     if (!turn_.lock_for_peer()) return false;
     const bool answers = config_.memory_enabled();
     try {
+        if (polled_) (void)polled_->look();
         for (std::size_t done = 0; answers && done < length;) {
             const unsigned width = widest(offset + done, length - done);
             std::uint64_t value = 0;
@@ -147,6 +167,7 @@ bool VfioDevice::peer_access(std::uint64_t offset, std::byte* bytes, std::size_t
             }
             done += width;
         }
+        if (polled_) polled_->refresh();
     } catch (const std::bad_alloc&) {
         turn_.unlock();
         return false;
@@ -174,11 +195,10 @@ int VfioDevice::mappable(std::size_t length, int flags, std::uint64_t position, 
                          std::uint64_t& offset) const {
     const std::uint64_t region = region_of(position);
     offset = offset_of(position);
-    if ((flags & MAP_TYPE) == MAP_PRIVATE || region >= memories_.size() || !memories_[region]) return -EINVAL;
+    memory = memory_of(region);
+    if ((flags & MAP_TYPE) == MAP_PRIVATE || memory == nullptr) return -EINVAL;
     const std::uint64_t size = whole_pages(identity_.bars[region].size);
-    if (offset > size || whole_pages(length) > size - offset) return -EINVAL;
-    memory = memories_[region].get();
-    return 0;
+    return offset > size || whole_pages(length) > size - offset ? -EINVAL : 0;
 }
 
 ssize_t VfioFile::access(user::Address buffer, std::size_t count, std::uint64_t position, bool write) {
@@ -211,7 +231,7 @@ int VfioFile::mmap(void** address, std::size_t length, int protection, int flags
         Mappings::prepare(whole_pages(length), [self = shared_from_this()] { (void)self; });
     if (const int rc = memory->map(address, length, protection, flags, offset); rc < 0) return rc;
     device_.mappings_.add(user::address(*address), std::move(mapping));
-    device_.decode_memory();
+    device_.is_mapped(*memory);
     return 0;
 }
 
@@ -224,7 +244,7 @@ int VfioFile::show(int own, std::size_t length, int /*protection*/, int flags, s
         rc < 0)
         return rc;
     if (const int rc = memory->show_in(own, position - offset); rc < 0) return rc;
-    device_.decode_memory();
+    device_.is_mapped(*memory);
     return 0;
 }
 

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 #include "model/worker.hpp"
 
-#include <pthread.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <csignal>
 #include <new>
 #include <system_error>
 #include <utility>
+
+#include "model/signal_free_thread.hpp"
 
 namespace iommufd::inline v0_1::model {
 namespace {
@@ -19,21 +19,6 @@ constexpr Worker::Watch kEnd = 0;
 int watch_for(int epoll, int fd, Worker::Watch watch) {
     epoll_event event{.events = EPOLLIN, .data = {.u64 = watch}};
     return ::epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event);
-}
-
-// Signals are for the program's own threads, but for those of its DMA.
-std::thread start_without_signals(std::function<void()> run) {
-    sigset_t all;
-    sigset_t before;
-    ::sigfillset(&all);
-    ::sigdelset(&all, SIGSEGV);
-    ::sigdelset(&all, SIGBUS);
-    ::pthread_sigmask(SIG_SETMASK, &all, &before);
-    struct Restore {
-        const sigset_t& mask;
-        ~Restore() { ::pthread_sigmask(SIG_SETMASK, &mask, nullptr); }
-    } const restore{before};
-    return std::thread(std::move(run));
 }
 
 }  // namespace

@@ -31,8 +31,8 @@
 //
 // It needs Linux 5.14 (MADV_POPULATE_WRITE) and process_vm_readv(2), which old containers forbid.
 //
-// Threads: every call may run at any time. One thread of the machine serves the kicks of vDPA devices;
-// it takes no signals and ends with the machine. A descriptor that is still open then stands for nothing.
+// Threads: every call may run at any time. One thread of the machine serves the kicks of vDPA devices, and one looks at each
+// BAR that is mapped and polled; they take no signals and end with the machine. A descriptor that is still open then stands for nothing.
 #pragma once
 
 #include <cstdint>
@@ -72,6 +72,8 @@ struct DeviceDescription {
     bool page_requests = false;          // edu: asks the page table's fault queue for pages (PRI), and waits
     bool iotlb_persist = true;           // vdpa-blk: maps survive a reset when the feature is acknowledged
     std::vector<Sibling> siblings = {};  // of vfio-pci's: what else its group has
+    bool polls_doorbells =
+        false;  // edu, nvme: BAR 0 can be mapped, and a thread looks for what is written there
     std::uint64_t memory_size = 4ULL << 20;  // ivshmem: of its BAR 2, a power of two from 4K to 16G
 };
 
@@ -125,9 +127,9 @@ struct Description {
 IOMMUFD_EXPORT Description everything();
 
 // "devices=edu,nvme:size=64M,vdpa-blk,memlock=1M". A device is KIND[:key=value]...; the keys are name, and of
-// edu dma-bits and page-requests, of nvme and ivshmem size, of vdpa-blk size and persist. The machine's own are memlock (a size),
-// kernel (6.6 to 7.3), iommu (intel, virtio, smmuv3 or amd), and dirty-tracking, nesting, unsafe-interrupts, sys-resource, sys-rawio and mock
-// (on or off).
+// edu dma-bits and page-requests, of edu and nvme doorbells (poll or trap), of nvme and ivshmem size, of vdpa-blk size and persist.
+// The machine's own are memlock (a size), kernel (6.6 to 7.3), iommu (intel, virtio, smmuv3 or amd), and dirty-tracking, nesting,
+// unsafe-interrupts, sys-resource, sys-rawio and mock (on or off).
 IOMMUFD_EXPORT Result<Description> parse(std::string_view text);
 
 // 0, or what of a description makes no sense: for whoever makes one otherwise than by parse(), which calls it.
