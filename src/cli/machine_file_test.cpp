@@ -123,7 +123,7 @@ TEST(MachineFile, WhatIsWrongIsSaidInOneLineWithItsPlace) {
          "devices[0].doorbells is neither poll nor trap"},
         {R"({"devices": [{"kind": "toaster"}]})", "devices[0] has no 'kind': edu, nvme, vdpa-blk or ivshmem"},
         {R"({"devices": [{"kind": "edu", "size": "1M"}]})",
-         "devices[0] has no 'size': its members are kind, name, dma-bits, page-requests, group"},
+         "devices[0] has no 'size': its members are kind, name, dma-bits, page-requests, doorbells, group"},
         {R"({"devices": [{"kind": "edu", "dma-bits": "32"}]})", "devices[0].dma-bits is no number of bits"},
         {R"({"devices": [{"kind": "edu", "dma-bits": 5}]})", "edu has 12 to 64 DMA bits"},
         {R"({"devices": [{"kind": "edu", "name": "here"}]})", "'here' names no PCI device"},
