@@ -394,7 +394,10 @@ memory and add it up takes {dirty["memory"] / 1e6:.1f} ms.
   there; on huge pages they are, and that is what is measured.
 - Pages of a file: to clear them alone, without mapping them for a device, doesn't take two threads less of one's time either.
 - A modelled device's 4 KiB that lie in the first cache: to take two mutexes, though without an atomic exchange, and to look the address up
-  are 5 ns beside a copy of 45.
+  are 4 ns beside a copy of 28, of which a function object and a call less took 2.
+- A page mapped under `iommufd model`: 15 kernel calls of the supervisor's, of which none asks twice for what is known: for the thread's
+  descriptor, its struct and its capabilities, for the mapping and the page, and between them whether it still waits. The fastest
+  batches are within the aim.
 - A hand-over with a device on the model: to open a device, and to look at its file, is made up there, of a memfd and of copies; Linux
   takes less.
 - A reader loses to a writer that never pauses little more than to one of another space: they are threads of one core. A kernel's map
