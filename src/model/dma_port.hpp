@@ -46,9 +46,10 @@ public:
 
     // Whether all of it was reached.
     bool read(std::uint64_t iova, std::span<std::byte> to) IOMMUFD_EXCLUDES(mutex_) {
-        {
-            const sys::OwnedLock lock(mutex_);
-            if (domain_ && bus_master_ && domain_->read_at_once(iova, to)) return true;
+        if (mutex_.lock_as_owner()) {
+            const bool done = domain_ && bus_master_ && domain_->read_at_once(iova, to);
+            mutex_.unlock(sys::OwnedMutex::Hold::as_owner);
+            if (done) return true;
         }
         bool reached = true;
         const auto blocked = [&](std::uint64_t at, std::uint64_t length) {
@@ -74,9 +75,10 @@ public:
     }
 
     bool write(std::uint64_t iova, std::span<const std::byte> from) IOMMUFD_EXCLUDES(mutex_) {
-        {
-            const sys::OwnedLock lock(mutex_);
-            if (domain_ && bus_master_ && domain_->write_at_once(iova, from)) return true;
+        if (mutex_.lock_as_owner()) {
+            const bool done = domain_ && bus_master_ && domain_->write_at_once(iova, from);
+            mutex_.unlock(sys::OwnedMutex::Hold::as_owner);
+            if (done) return true;
         }
         bool reached = true;
         const auto blocked = [&](std::uint64_t at, std::uint64_t length) {

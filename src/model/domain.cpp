@@ -163,24 +163,17 @@ std::uint64_t* Domain::leaf_of(std::uint64_t iova, int& level) const {
     }
 }
 
-// False, and how far there is nothing, where the IOVA has no leaf.
-bool Domain::walk(std::uint64_t iova, Recent& leaf, std::uint64_t& nothing) const {
-    int level = 0;
-    const std::uint64_t* const entry = leaf_of(iova, level);
-    const std::uint64_t last = entry == nullptr ? ~std::uint64_t{0} : last_of_entry(iova, level);
-    nothing = last - iova + 1;
-    if (entry == nullptr || (*entry & kLeaf) == 0) return false;
-    leaf = {.first = iova & ~(size_of(level) - 1), .last = last, .entry = *entry};
-    return true;
-}
-
-inline Domain::Run Domain::look_up(std::uint64_t iova, unsigned permission) const {
-    Recent& leaf = recent_[(iova >> geometry_.granule_bits) % recent_.size()];
-    if (iova < leaf.first || iova > leaf.last) [[unlikely]] {
-        std::uint64_t nothing = 0;
-        if (!walk(iova, leaf, nothing)) return {.memory = 0, .length = nothing, .reachable = false};
+Domain::Run Domain::look_up(std::uint64_t iova, unsigned permission) const {
+    Recent& leaf = recent_of(iova);
+    if (!leaf.has(iova, 1)) {
+        int level = 0;
+        const std::uint64_t* const entry = leaf_of(iova, level);
+        if (entry == nullptr) return {.memory = 0, .length = std::uint64_t{0} - iova, .reachable = false};
+        const std::uint64_t last = last_of_entry(iova, level);
+        if ((*entry & kLeaf) == 0) return {.memory = 0, .length = last - iova + 1, .reachable = false};
+        leaf = {.first = iova & ~(size_of(level) - 1), .last = last, .entry = *entry};
     }
-    return {.memory = (leaf.entry & ~kFlags) + (iova - leaf.first),
+    return {.memory = leaf.memory_at(iova),
             .length = leaf.last - iova + 1,
             .reachable = (leaf.entry & permission) != 0};
 }
@@ -200,16 +193,21 @@ Domain::Run Domain::run(std::uint64_t iova, std::uint64_t most, unsigned permiss
 }
 
 bool Domain::read_at_once(std::uint64_t iova, std::span<std::byte> to) const {
-    const sys::OwnedLock lock(mutex_);
-    const Run all = look_up(iova, kReadBit);
-    return all.reachable && to.size() <= all.length && physical::read(to.data(), all.memory, to.size()) == 0;
+    if (!mutex_.lock_as_owner()) return false;
+    const Recent& leaf = recent_of(iova);
+    const bool done = leaf.has(iova, to.size()) && (leaf.entry & kReadBit) != 0 &&
+                      physical::read(to.data(), leaf.memory_at(iova), to.size()) == 0;
+    mutex_.unlock(sys::OwnedMutex::Hold::as_owner);
+    return done;
 }
 
 bool Domain::write_at_once(std::uint64_t iova, std::span<const std::byte> from) {
-    const sys::OwnedLock lock(mutex_);
-    const Run all = look_up(iova, kWriteBit);
-    return all.reachable && from.size() <= all.length && !tracks_dirty_ &&
-           physical::write(all.memory, from.data(), from.size()) == 0;
+    if (!mutex_.lock_as_owner()) return false;
+    const Recent& leaf = recent_of(iova);
+    const bool done = leaf.has(iova, from.size()) && (leaf.entry & kWriteBit) != 0 && !tracks_dirty_ &&
+                      physical::write(leaf.memory_at(iova), from.data(), from.size()) == 0;
+    mutex_.unlock(sys::OwnedMutex::Hold::as_owner);
+    return done;
 }
 
 void Domain::read(std::uint64_t iova, std::span<std::byte> to, const OnBlocked& blocked) const {

@@ -78,7 +78,8 @@ public:
     // The device writes: what it can't reach is left alone.
     void write(std::uint64_t iova, std::span<const std::byte> from, const OnBlocked& blocked)
         IOMMUFD_EXCLUDES(mutex_);
-    // As most are: all of it is in one leaf and reached, and no dirty bits are kept. False: nothing has been done, or not all.
+    // As most are: of the thread whose DMA it has nearly always been, all of it in one leaf that was looked up lately, and without
+    // dirty bits. False: nothing has been done, or not all.
     bool read_at_once(std::uint64_t iova, std::span<std::byte> to) const IOMMUFD_EXCLUDES(mutex_);
     bool write_at_once(std::uint64_t iova, std::span<const std::byte> from) IOMMUFD_EXCLUDES(mutex_);
     // The device's IOMMU changes eight bytes, aligned, that are what it expects.
@@ -113,6 +114,11 @@ private:
     struct Recent {
         std::uint64_t first = 1, last = 0;
         std::uint64_t entry = 0;
+
+        bool has(std::uint64_t iova, std::uint64_t length) const noexcept {
+            return first <= iova && iova <= last && length - 1 <= last - iova;
+        }
+        physical::Address memory_at(std::uint64_t iova) const noexcept;
     };
 
     unsigned shift_of(int level) const noexcept;
@@ -137,7 +143,9 @@ private:
     void mark_dirty(std::uint64_t iova, std::uint64_t length) IOMMUFD_REQUIRES(mutex_);
     // The entry that translates an IOVA, and its level; null where the IOVA is beyond the table.
     std::uint64_t* leaf_of(std::uint64_t iova, int& level) const IOMMUFD_REQUIRES(mutex_);
-    bool walk(std::uint64_t iova, Recent& leaf, std::uint64_t& nothing) const IOMMUFD_REQUIRES(mutex_);
+    Recent& recent_of(std::uint64_t iova) const noexcept IOMMUFD_REQUIRES(mutex_) {
+        return recent_[(iova >> geometry_.granule_bits) % recent_.size()];
+    }
     Run look_up(std::uint64_t iova, unsigned permission) const IOMMUFD_REQUIRES(mutex_);
     Run run(std::uint64_t iova, std::uint64_t most, unsigned permission) const IOMMUFD_REQUIRES(mutex_);
 

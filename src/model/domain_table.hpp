@@ -39,6 +39,10 @@ struct alignas(user::kPage) Domain::Table {
     static Table* next(std::uint64_t entry) { return reinterpret_cast<Table*>(entry & ~kFlags); }
 };
 
+inline physical::Address Domain::Recent::memory_at(std::uint64_t iova) const noexcept {
+    return (entry & ~kFlags) + (iova - first);
+}
+
 inline unsigned Domain::shift_of(int level) const noexcept {
     return geometry_.granule_bits + kIndexBits * static_cast<unsigned>(level);
 }

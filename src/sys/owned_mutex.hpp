@@ -26,15 +26,19 @@ public:
     explicit OwnedMutex(bool has_membarrier) noexcept : may_have_owner_(has_membarrier) {}
 
     Hold lock() noexcept IOMMUFD_THREAD_ANNOTATION(acquire_capability()) {
-        const void* const self = __builtin_thread_pointer();
-        if (owner_.load(std::memory_order_relaxed) == self) {
-            busy_.store(true, std::memory_order_relaxed);
-            std::atomic_signal_fence(std::memory_order_seq_cst);
-            if (owner_.load(std::memory_order_acquire) == self) return Hold::as_owner;
-            busy_.store(false, std::memory_order_release);
-        }
-        lock_as_any(self);
+        if (lock_as_owner()) return Hold::as_owner;
+        lock_as_any(__builtin_thread_pointer());
         return Hold::as_any;
+    }
+    // Only if this thread is the owner: false, and it isn't held.
+    bool lock_as_owner() noexcept IOMMUFD_THREAD_ANNOTATION(try_acquire_capability(true)) {
+        const void* const self = __builtin_thread_pointer();
+        if (owner_.load(std::memory_order_relaxed) != self) return false;
+        busy_.store(true, std::memory_order_relaxed);
+        std::atomic_signal_fence(std::memory_order_seq_cst);
+        if (owner_.load(std::memory_order_acquire) == self) return true;
+        busy_.store(false, std::memory_order_release);
+        return false;
     }
     void unlock(Hold hold) noexcept IOMMUFD_THREAD_ANNOTATION(release_capability()) {
         (hold == Hold::as_owner ? busy_ : held_).store(false, std::memory_order_release);
