@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <iterator>
 #include <latch>
+#include <system_error>
 #include <thread>
 
 namespace iommufd::inline v0_1::intercept {
@@ -41,7 +42,8 @@ public:
         may_end_.count_down();
         thread_.join();
         // The kernel wakes who joins it before the number is free.
-        while (std::filesystem::exists(proc_path(number_, "fd"))) std::this_thread::yield();
+        std::error_code ends;
+        while (std::filesystem::exists(proc_path(number_, "fd"), ends)) std::this_thread::yield();
     }
 
 private:
