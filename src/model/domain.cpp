@@ -128,7 +128,7 @@ void Domain::map_leaves(std::uint64_t iova, std::uint64_t last, physical::Addres
 
 void Domain::unmap(std::uint64_t iova, std::uint64_t length) noexcept {
     const sys::OwnedLock lock(mutex_);
-    recent_ = {};
+    forget(iova, iova + (length - 1));
     ++flushes_;
     unmap_level(*root_, root_level_, iova, iova + length - 1);
 }
@@ -164,7 +164,7 @@ std::uint64_t* Domain::leaf_of(std::uint64_t iova, int& level) const {
 }
 
 Domain::Run Domain::look_up(std::uint64_t iova, unsigned permission) const {
-    Recent& leaf = recent_of(iova);
+    Recent leaf = recent_of(iova, 1);
     if (!leaf.has(iova, 1)) {
         int level = 0;
         const std::uint64_t* const entry = leaf_of(iova, level);
@@ -172,10 +172,23 @@ Domain::Run Domain::look_up(std::uint64_t iova, unsigned permission) const {
         const std::uint64_t last = last_of_entry(iova, level);
         if ((*entry & kLeaf) == 0) return {.memory = 0, .length = last - iova + 1, .reachable = false};
         leaf = {.first = iova & ~(size_of(level) - 1), .last = last, .entry = *entry};
+        (shift_of(level) < kLargeBits ? recent_small(iova) : recent_large(iova)) = leaf;
     }
     return {.memory = leaf.memory_at(iova),
             .length = leaf.last - iova + 1,
             .reachable = (leaf.entry & permission) != 0};
+}
+
+// Of a range that is unmapped as a whole: each of its leaves lies in it.
+void Domain::forget(std::uint64_t first, std::uint64_t last) noexcept {
+    for (Recent& leaf : recent_small_)
+        if (leaf.first <= last && leaf.last >= first) leaf = {};
+    const std::uint64_t count =
+        std::min<std::uint64_t>((last >> kLargeBits) - (first >> kLargeBits) + 1, recent_large_.size());
+    for (std::uint64_t i = 0; i < count; ++i) {
+        Recent& leaf = recent_large_[((first >> kLargeBits) + i) % recent_large_.size()];
+        if (leaf.first <= last && leaf.last >= first) leaf = {};
+    }
 }
 
 // Neighbouring leaves of one mapping are one run, so that they are moved in one go.
@@ -194,7 +207,7 @@ Domain::Run Domain::run(std::uint64_t iova, std::uint64_t most, unsigned permiss
 
 bool Domain::read_at_once(std::uint64_t iova, std::span<std::byte> to) const {
     if (!mutex_.lock_as_owner()) return false;
-    const Recent& leaf = recent_of(iova);
+    const Recent& leaf = recent_of(iova, to.size());
     const bool done = leaf.has(iova, to.size()) && (leaf.entry & kReadBit) != 0 &&
                       physical::read(to.data(), leaf.memory_at(iova), to.size()) == 0;
     mutex_.unlock(sys::OwnedMutex::Hold::as_owner);
@@ -203,7 +216,7 @@ bool Domain::read_at_once(std::uint64_t iova, std::span<std::byte> to) const {
 
 bool Domain::write_at_once(std::uint64_t iova, std::span<const std::byte> from) {
     if (!mutex_.lock_as_owner()) return false;
-    const Recent& leaf = recent_of(iova);
+    const Recent& leaf = recent_of(iova, from.size());
     const bool done = leaf.has(iova, from.size()) && (leaf.entry & kWriteBit) != 0 && !tracks_dirty_ &&
                       physical::write(leaf.memory_at(iova), from.data(), from.size()) == 0;
     mutex_.unlock(sys::OwnedMutex::Hold::as_owner);

@@ -103,6 +103,8 @@ public:
         IOMMUFD_EXCLUDES(mutex_);
 
 private:
+    static constexpr unsigned kLargeBits = 21;
+
     struct Table;
     struct Run {  // contiguous on both sides
         physical::Address memory;
@@ -110,7 +112,7 @@ private:
         bool reachable;
     };
 
-    // Leaves that were looked up lately, as an IOTLB has them: flushed by each unmap.
+    // A leaf that was looked up lately: forgotten when it is unmapped.
     struct Recent {
         std::uint64_t first = 1, last = 0;
         std::uint64_t entry = 0;
@@ -143,9 +145,20 @@ private:
     void mark_dirty(std::uint64_t iova, std::uint64_t length) IOMMUFD_REQUIRES(mutex_);
     // The entry that translates an IOVA, and its level; null where the IOVA is beyond the table.
     std::uint64_t* leaf_of(std::uint64_t iova, int& level) const IOMMUFD_REQUIRES(mutex_);
-    Recent& recent_of(std::uint64_t iova) const noexcept IOMMUFD_REQUIRES(mutex_) {
-        return recent_[(iova >> geometry_.granule_bits) % recent_.size()];
+    // Where a leaf is remembered that translates it: as an IOTLB has them, large ones apart from small ones.
+    Recent& recent_small(std::uint64_t iova) const noexcept IOMMUFD_REQUIRES(mutex_) {
+        return recent_small_[(iova >> geometry_.granule_bits) % recent_small_.size()];
     }
+    Recent& recent_large(std::uint64_t iova) const noexcept IOMMUFD_REQUIRES(mutex_) {
+        return recent_large_[(iova >> kLargeBits) % recent_large_.size()];
+    }
+    // The first of them that has all of it; else one that has not.
+    const Recent& recent_of(std::uint64_t iova, std::uint64_t length) const noexcept
+        IOMMUFD_REQUIRES(mutex_) {
+        const Recent& small = recent_small(iova);
+        return small.has(iova, length) ? small : recent_large(iova);
+    }
+    void forget(std::uint64_t first, std::uint64_t last) noexcept IOMMUFD_REQUIRES(mutex_);
     Run look_up(std::uint64_t iova, unsigned permission) const IOMMUFD_REQUIRES(mutex_);
     Run run(std::uint64_t iova, std::uint64_t most, unsigned permission) const IOMMUFD_REQUIRES(mutex_);
 
@@ -154,7 +167,8 @@ private:
     const int root_level_;
     mutable sys::OwnedMutex mutex_{sys::register_membarrier()};
     std::unique_ptr<Table> root_ IOMMUFD_GUARDED_BY(mutex_);
-    mutable std::array<Recent, 16> recent_ IOMMUFD_GUARDED_BY(mutex_);
+    mutable std::array<Recent, 16> recent_small_ IOMMUFD_GUARDED_BY(mutex_);
+    mutable std::array<Recent, 128> recent_large_ IOMMUFD_GUARDED_BY(mutex_);  // of kLargeBits and more
     Table* spare_ IOMMUFD_GUARDED_BY(mutex_) = nullptr;  // the first one's first entry is the next
     std::size_t spare_count_ IOMMUFD_GUARDED_BY(mutex_) = 0;
     bool tracking_ IOMMUFD_GUARDED_BY(mutex_) = false;

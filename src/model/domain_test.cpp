@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <cstring>
 
 #include "model/testing.hpp"
 
@@ -75,6 +76,57 @@ TEST(ModelDomain, UnmapTakesLargePagesAwayAndLeavesTheNeighbours) {
         << "it can be mapped again, smaller";
     domain.read(kLarge, std::span(bytes).first(kPage), blocked.record());
     EXPECT_EQ(blocked.ranges.size(), 1U);
+}
+
+// With and without a look at the tables, in both ways that a device's DMA goes.
+bool reads_at(const Domain& domain, std::uint64_t iova, std::byte expected) {
+    std::byte byte{};
+    Blocked blocked;
+    domain.read(iova, std::span(&byte, 1), blocked.record());
+    const bool reached = blocked.ranges.empty() && byte == expected;
+    std::byte at_once{};
+    const bool lately = domain.read_at_once(iova, std::span(&at_once, 1));
+    EXPECT_TRUE(!lately || (reached && at_once == expected));
+    return reached;
+}
+
+TEST(ModelDomain, WhatWasReachedLatelyIsNotReachedAfterItsUnmapAndAllElseStillIs) {
+    constexpr std::uint64_t kLarge = 2ULL << 20;
+    constexpr std::uint64_t kHuge = 1ULL << 30;
+    const Memory memory(4 * kLarge);
+    memory.fill(7);
+    const std::uint64_t aligned = (memory.address() + kLarge - 1) / kLarge * kLarge;
+    std::memset(reinterpret_cast<void*>(aligned + kLarge), 8, kLarge);
+    Domain domain(Geometry{});
+    // Large leaves that may be remembered in the same place, in each distance that there is; small ones beside them.
+    for (const std::uint64_t distance : {kLarge, 16 * kLarge, 128 * kLarge, kHuge, 16 * kHuge}) {
+        const std::uint64_t other = kHuge + distance;
+        const std::uint64_t small = other + kLarge;
+        ASSERT_EQ(domain.map(kHuge, kLarge, aligned, kReadable, kAnyLeaf), 0);
+        ASSERT_EQ(domain.map(other, kLarge, aligned + kLarge, kReadable, kAnyLeaf), 0);
+        ASSERT_EQ(domain.map(small, kPage, aligned, kReadable, kAnyLeaf), 0);
+        for (int round = 0; round < 2; ++round)
+            for (const std::uint64_t offset : {std::uint64_t{0}, 5 * kPage, kLarge - 1}) {
+                EXPECT_TRUE(reads_at(domain, kHuge + offset, std::byte{7}));
+                EXPECT_TRUE(reads_at(domain, other + offset, std::byte{8}));
+                EXPECT_TRUE(reads_at(domain, small + offset % kPage, std::byte{7}));
+            }
+        domain.unmap(other, kLarge);
+        EXPECT_FALSE(reads_at(domain, other + 5 * kPage, std::byte{8}));
+        EXPECT_TRUE(reads_at(domain, kHuge + 5 * kPage, std::byte{7}));
+        EXPECT_TRUE(reads_at(domain, small, std::byte{7}));
+        domain.unmap(small, kPage);
+        domain.unmap(kHuge, kLarge);
+        EXPECT_FALSE(reads_at(domain, small, std::byte{7}));
+        EXPECT_FALSE(reads_at(domain, kHuge + kLarge - 1, std::byte{7}));
+    }
+    // A leaf of 1 GiB is remembered for each part of it that was asked for; the memory behind it isn't touched.
+    ASSERT_EQ(domain.map(kHuge, kHuge, kHuge, kReadable, kAnyLeaf), 0);
+    for (std::uint64_t at = kHuge; at < 2 * kHuge; at += 64 * kLarge)
+        EXPECT_FALSE(domain.first_missing(at, 1, kReadable));
+    domain.unmap(kHuge, kHuge);
+    for (std::uint64_t at = kHuge; at < 2 * kHuge; at += 64 * kLarge)
+        EXPECT_EQ(domain.first_missing(at, 1, kReadable), at);
 }
 
 TEST(ModelDomain, TheLastPageOfTheApertureIsReachedAndNothingBeyond) {
