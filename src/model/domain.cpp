@@ -164,8 +164,10 @@ std::uint64_t* Domain::leaf_of(std::uint64_t iova, int& level) const {
 }
 
 Domain::Run Domain::look_up(std::uint64_t iova, unsigned permission) const {
-    Recent leaf = recent_of(iova, 1);
-    if (!leaf.has(iova, 1)) {
+    Recent leaf;
+    if (const Recent* const recent = recent_of(iova, 1)) {
+        leaf = *recent;
+    } else {
         int level = 0;
         const std::uint64_t* const entry = leaf_of(iova, level);
         if (entry == nullptr) return {.memory = 0, .length = std::uint64_t{0} - iova, .reachable = false};
@@ -207,18 +209,18 @@ Domain::Run Domain::run(std::uint64_t iova, std::uint64_t most, unsigned permiss
 
 bool Domain::read_at_once(std::uint64_t iova, std::span<std::byte> to) const {
     if (!mutex_.lock_as_owner()) return false;
-    const Recent& leaf = recent_of(iova, to.size());
-    const bool done = leaf.has(iova, to.size()) && (leaf.entry & kReadBit) != 0 &&
-                      physical::read(to.data(), leaf.memory_at(iova), to.size()) == 0;
+    const Recent* const leaf = recent_of(iova, to.size());
+    const bool done = leaf != nullptr && (leaf->entry & kReadBit) != 0 &&
+                      physical::read(to.data(), leaf->memory_at(iova), to.size()) == 0;
     mutex_.unlock(sys::OwnedMutex::Hold::as_owner);
     return done;
 }
 
 bool Domain::write_at_once(std::uint64_t iova, std::span<const std::byte> from) {
     if (!mutex_.lock_as_owner()) return false;
-    const Recent& leaf = recent_of(iova, from.size());
-    const bool done = leaf.has(iova, from.size()) && (leaf.entry & kWriteBit) != 0 && !tracks_dirty_ &&
-                      physical::write(leaf.memory_at(iova), from.data(), from.size()) == 0;
+    const Recent* const leaf = recent_of(iova, from.size());
+    const bool done = leaf != nullptr && (leaf->entry & kWriteBit) != 0 && !tracks_dirty_ &&
+                      physical::write(leaf->memory_at(iova), from.data(), from.size()) == 0;
     mutex_.unlock(sys::OwnedMutex::Hold::as_owner);
     return done;
 }

@@ -152,11 +152,12 @@ private:
     Recent& recent_large(std::uint64_t iova) const noexcept IOMMUFD_REQUIRES(mutex_) {
         return recent_large_[(iova >> kLargeBits) % recent_large_.size()];
     }
-    // The first of them that has all of it; else one that has not.
-    const Recent& recent_of(std::uint64_t iova, std::uint64_t length) const noexcept
+    // The one of them that has all of it; null: neither.
+    const Recent* recent_of(std::uint64_t iova, std::uint64_t length) const noexcept
         IOMMUFD_REQUIRES(mutex_) {
-        const Recent& small = recent_small(iova);
-        return small.has(iova, length) ? small : recent_large(iova);
+        if (const Recent& small = recent_small(iova); small.has(iova, length)) return &small;
+        const Recent& large = recent_large(iova);
+        return large.has(iova, length) ? &large : nullptr;
     }
     void forget(std::uint64_t first, std::uint64_t last) noexcept IOMMUFD_REQUIRES(mutex_);
     Run look_up(std::uint64_t iova, unsigned permission) const IOMMUFD_REQUIRES(mutex_);
