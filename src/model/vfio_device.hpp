@@ -157,6 +157,8 @@ public:
 
 private:
     ssize_t access(user::Address buffer, std::size_t count, std::uint64_t position, bool write);
+    template <class Map>
+    int show_memory(std::size_t length, int flags, std::uint64_t position, Map&& map);
 
     VfioDevice& device_;
 };

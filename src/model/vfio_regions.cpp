@@ -218,8 +218,9 @@ ssize_t VfioFile::pwrite(user::Address buffer, std::size_t count, std::uint64_t 
     return access(buffer, count, position - device_.first_region_, true);
 }
 
-// A mapping holds the open file, and so the device.
-int VfioFile::mmap(void** address, std::size_t length, int protection, int flags, std::uint64_t position) {
+// `map` makes what a program sees of a BAR's memory: 0 or a negative errno.
+template <class Map>
+int VfioFile::show_memory(std::size_t length, int flags, std::uint64_t position, Map&& map) {
     if (!device_.owned_by(this)) return -EINVAL;
     const TurnLock lock(device_.turn_);
     BarMemory* memory = nullptr;
@@ -227,25 +228,26 @@ int VfioFile::mmap(void** address, std::size_t length, int protection, int flags
     if (const int rc = device_.mappable(length, flags, position - device_.first_region_, memory, offset);
         rc < 0)
         return rc;
-    Mappings::Prepared mapping =
-        Mappings::prepare(whole_pages(length), [self = shared_from_this()] { (void)self; });
-    if (const int rc = memory->map(address, length, protection, flags, offset); rc < 0) return rc;
-    device_.mappings_.add(user::address(*address), std::move(mapping));
+    if (const int rc = map(*memory, offset); rc < 0) return rc;
     device_.is_mapped(*memory);
     return 0;
 }
 
+// A mapping holds the open file, and so the device.
+int VfioFile::mmap(void** address, std::size_t length, int protection, int flags, std::uint64_t position) {
+    return show_memory(length, flags, position, [&](BarMemory& memory, std::uint64_t offset) {
+        Mappings::Prepared mapping =
+            Mappings::prepare(whole_pages(length), [self = shared_from_this()] { (void)self; });
+        if (const int rc = memory.map(address, length, protection, flags, offset); rc < 0) return rc;
+        device_.mappings_.add(user::address(*address), std::move(mapping));
+        return 0;
+    });
+}
+
 int VfioFile::show(int own, std::size_t length, int /*protection*/, int flags, std::uint64_t position) {
-    if (!device_.owned_by(this)) return -EINVAL;
-    const TurnLock lock(device_.turn_);
-    BarMemory* memory = nullptr;
-    std::uint64_t offset = 0;
-    if (const int rc = device_.mappable(length, flags, position - device_.first_region_, memory, offset);
-        rc < 0)
-        return rc;
-    if (const int rc = memory->show_in(own, position - offset); rc < 0) return rc;
-    device_.is_mapped(*memory);
-    return 0;
+    return show_memory(length, flags, position, [&](BarMemory& memory, std::uint64_t offset) {
+        return memory.show_in(own, position - offset);
+    });
 }
 
 }  // namespace iommufd::inline v0_1::model
