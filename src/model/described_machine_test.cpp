@@ -64,22 +64,7 @@ TEST(ModelDescribedMachine, PagesAreDirtyWhereTheIommuTracksThem) {
     EXPECT_EQ(none.hwpt(none.device, none.ioas(), uapi::kHwptDirtyTracking), -EOPNOTSUPP);
 
     EduBench bench(with([](Description& d) { d.dirty_tracking = true; }));
-    const std::uint32_t ioas = bench.ioas();
-    const Memory memory(4 * kPage);
-    ASSERT_EQ(bench.map(ioas, memory.address(), memory.size(), 0x100000), 0);
-    const auto hwpt = static_cast<std::uint32_t>(bench.hwpt(bench.device, ioas, uapi::kHwptDirtyTracking));
-    ASSERT_EQ(bench.attach(bench.cdev, hwpt), static_cast<std::int64_t>(hwpt));
-    uapi::HwptSetDirtyTracking track{.flags = uapi::kDirtyTrackingEnable, .hwpt_id = hwpt};
-    ASSERT_EQ(bench.call(uapi::kHwptSetDirtyTracking, track), 0);
-    bench.write_memory(0x100000 + 2 * kPage, 64);
-    std::uint64_t bits = 0;
-    uapi::HwptGetDirtyBitmap read{.hwpt_id = hwpt,
-                                  .iova = 0x100000,
-                                  .length = 4 * kPage,
-                                  .page_size = kPage,
-                                  .data = reinterpret_cast<std::uint64_t>(&bits)};
-    ASSERT_EQ(bench.call(uapi::kHwptGetDirtyBitmap, read), 0);
-    EXPECT_EQ(bits, 4U);
+    EXPECT_EQ(bench.dirty_after_a_write(), 4U);
 }
 
 TEST(ModelDescribedMachine, AnIommuWhoseSmallestPageIsLargerThanTheProcessorsTakesNoDevice) {

@@ -34,27 +34,6 @@ std::int64_t ask(EduBench& bench, Registers& registers, std::uint32_t type = uap
     return rc < 0 ? rc : std::int64_t{info.data_type};
 }
 
-// The dirty pages of four, after the device has written to the third.
-std::uint64_t dirty_after_a_write(EduBench& bench) {
-    const std::uint32_t ioas = bench.ioas();
-    const Memory memory(4 * kPage);
-    EXPECT_EQ(bench.map(ioas, memory.address(), memory.size(), 0x100000), 0);
-    const auto hwpt = static_cast<std::uint32_t>(bench.hwpt(bench.device, ioas, uapi::kHwptDirtyTracking));
-    EXPECT_EQ(bench.attach(bench.cdev, hwpt), static_cast<std::int64_t>(hwpt));
-    uapi::HwptSetDirtyTracking track{.flags = uapi::kDirtyTrackingEnable, .hwpt_id = hwpt};
-    EXPECT_EQ(bench.call(uapi::kHwptSetDirtyTracking, track), 0);
-    bench.write_memory(0x100000 + 2 * kPage, 64);
-    std::uint64_t bits = 0;
-    uapi::HwptGetDirtyBitmap read{.hwpt_id = hwpt,
-                                  .iova = 0x100000,
-                                  .length = 4 * kPage,
-                                  .page_size = kPage,
-                                  .data = reinterpret_cast<std::uint64_t>(&bits)};
-    EXPECT_EQ(bench.call(uapi::kHwptGetDirtyBitmap, read), 0);
-    EXPECT_EQ(bench.detach(bench.cdev), 0);
-    return bits;
-}
-
 std::string file(EduBench& bench, const char* path) {
     std::string text;
     EXPECT_EQ(bench.kernel().read_file(path, text), 0) << path;
@@ -121,7 +100,7 @@ TEST(ModelSmmuv3, TracksDirtyPagesFrom611On) {
     EXPECT_GT(ask(bench, info, uapi::kHwInfoDefault, &capabilities), 0);
     EXPECT_EQ(capabilities, uapi::kHwCapAtsNotSupported | uapi::kHwCapDirtyTracking);
     EXPECT_EQ(info.idr[0] >> 6 & 3, 2U) << "HTTU";
-    EXPECT_EQ(dirty_after_a_write(bench), 4U);
+    EXPECT_EQ(bench.dirty_after_a_write(), 4U);
 }
 
 TEST(ModelSmmuv3, ADeviceMayHaveAFaultQueueThatNothingComesTo) {
@@ -186,7 +165,7 @@ TEST(ModelAmd, ReachesAllOf64BitsThroughPagesOfAnyPowerOfTwo) {
     EXPECT_EQ(memory.bytes()[63 * kPage], 0x5a);
     EXPECT_EQ(bench.machine.blocked_dma_count(), 0U);
     EXPECT_EQ(bench.unmap(ioas, highest, memory.size()), static_cast<std::int64_t>(memory.size()));
-    EXPECT_EQ(dirty_after_a_write(bench) & 4U, 4U);
+    EXPECT_EQ(bench.dirty_after_a_write() & 4U, 4U);
 }
 
 TEST(ModelAmd, TakesDirtyTrackingOnlyAndHasNoParentForAViommu) {

@@ -230,6 +230,26 @@ public:
     void put(std::uint64_t offset, T value) {
         (void)kernel().pwrite(cdev, &value, sizeof value, offset);
     }
+    // The dirty pages of four, after the device has written to the third.
+    std::uint64_t dirty_after_a_write() {
+        const std::uint32_t pages = ioas();
+        const Memory memory(4 * kPage);
+        EXPECT_EQ(map(pages, memory.address(), memory.size(), 0x100000), 0);
+        const auto table = static_cast<std::uint32_t>(hwpt(device, pages, uapi::kHwptDirtyTracking));
+        EXPECT_EQ(attach(cdev, table), static_cast<std::int64_t>(table));
+        uapi::HwptSetDirtyTracking track{.flags = uapi::kDirtyTrackingEnable, .hwpt_id = table};
+        EXPECT_EQ(call(uapi::kHwptSetDirtyTracking, track), 0);
+        write_memory(0x100000 + 2 * kPage, 64);
+        std::uint64_t bits = 0;
+        uapi::HwptGetDirtyBitmap read{.hwpt_id = table,
+                                      .iova = 0x100000,
+                                      .length = 4 * kPage,
+                                      .page_size = kPage,
+                                      .data = reinterpret_cast<std::uint64_t>(&bits)};
+        EXPECT_EQ(call(uapi::kHwptGetDirtyBitmap, read), 0);
+        EXPECT_EQ(detach(cdev), 0);
+        return bits;
+    }
     int irq(std::uint32_t flags, std::uint32_t index, std::uint32_t count, std::optional<int> fd = {}) {
         struct {
             uapi::vfio::IrqSet header;
