@@ -14,6 +14,7 @@
 #include <cstdio>
 
 #include "intercept/supervisor.hpp"
+#include "model/open_again.hpp"
 
 namespace iommufd::inline v0_1::intercept {
 namespace {
@@ -119,8 +120,7 @@ Answer Supervisor::open_status(Tracee& tracee, pid_t thread, int flags) {
     if (!made ||
         ::pwrite(made.number(), content.data(), content.size(), 0) != static_cast<ssize_t>(content.size()))
         return {.value = -ENOMEM};
-    const std::string path = "/proc/self/fd/" + std::to_string(made.number());
-    const sys::Fd own(sys::host_kernel(), ::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    const sys::Fd own(sys::host_kernel(), model::open_again(made.number(), O_RDONLY));
     if (!own) return {.value = -EMFILE};
     return {.value = tracee.give_copy(own.number(), (flags & O_CLOEXEC) != 0)};
 }

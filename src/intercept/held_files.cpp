@@ -12,8 +12,8 @@
 #include <array>
 #include <cerrno>
 #include <cstdio>
-#include <string>
 
+#include "model/open_again.hpp"
 #include "model/safe_copy.hpp"
 
 namespace iommufd::inline v0_1::intercept {
@@ -66,8 +66,7 @@ sys::Fd HeldFiles::open(const model::MappedPiece& piece) {
     const bool is_it =
         model::identity_of(found) == model::FileIdentity{.container = piece.container, .inode = piece.inode};
     if (system.f_type != TMPFS_MAGIC || !S_ISREG(found.st_mode) || !is_it) return {};
-    const std::string path = "/proc/self/fd/" + std::to_string(place.number());
-    return {sys::host_kernel(), ::open(path.c_str(), O_RDWR | O_CLOEXEC)};
+    return {sys::host_kernel(), model::open_again(place.number(), O_RDWR)};
 }
 
 std::shared_ptr<const HeldFiles::File> HeldFiles::file_of(const model::MappedPiece& piece) {

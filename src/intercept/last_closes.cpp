@@ -13,6 +13,8 @@
 #include <string>
 #include <system_error>
 
+#include "model/open_again.hpp"
+
 namespace iommufd::inline v0_1::intercept {
 namespace {
 
@@ -22,9 +24,7 @@ constexpr std::chrono::seconds kEndsWithin{1};
 
 std::string path_of(int fd) { return "/proc/self/fd/" + std::to_string(fd); }
 
-sys::Fd open_again(int fd, int flags) {
-    return {sys::host_kernel(), ::open(path_of(fd).c_str(), flags | O_CLOEXEC)};
-}
+sys::Fd open_again(int fd, int flags) { return {sys::host_kernel(), model::open_again(fd, flags)}; }
 
 }  // namespace
 

@@ -9,9 +9,10 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdio>
 #include <new>
 #include <utility>
+
+#include "model/open_again.hpp"
 
 namespace iommufd::inline v0_1::model {
 
@@ -41,9 +42,7 @@ int BackingFile::map_whole(std::uint64_t size) {
     void* memory = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd_, 0);
     if (memory == MAP_FAILED && errno == EACCES) {
         // Linux pins a file's pages for writing even through a descriptor that is open for reading only.
-        char path[32];
-        (void)std::snprintf(path, sizeof path, "/proc/self/fd/%d", fd_);
-        const int fd = ::open(path, O_RDWR | O_CLOEXEC);
+        const int fd = open_again(fd_, O_RDWR);
         if (fd >= 0) {
             memory = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
             (void)::close(fd);

@@ -9,20 +9,13 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstdio>
 #include <new>
 
 #include "model/move_all.hpp"
+#include "model/open_again.hpp"
 
 namespace iommufd::inline v0_1::model {
 namespace {
-
-// Another opening of a file: -1 where there is none.
-int open_again(int file, int access) noexcept {
-    std::array<char, 32> path{};
-    (void)std::snprintf(path.data(), path.size(), "/proc/self/fd/%d", file);
-    return ::open(path.data(), access | O_CLOEXEC);
-}
 
 // A file that is open for writing as short as it can be: whoever wants to know whether a program has still opened it asks
 // whether anybody can write to it.

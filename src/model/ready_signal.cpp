@@ -6,7 +6,8 @@
 
 #include <array>
 #include <cerrno>
-#include <cstdio>
+
+#include "model/open_again.hpp"
 
 namespace iommufd::inline v0_1::model {
 
@@ -26,9 +27,7 @@ int ReadySignal::make(Polls polls, ProgramsEnd& end) noexcept {
     peer_ = ends[1];
     if (polls == Polls::readable_and_writable) {
         // The same pipe, opened for both.
-        std::array<char, 32> path{};
-        (void)std::snprintf(path.data(), path.size(), "/proc/self/fd/%d", ends[0]);
-        const int both = ::open(path.data(), O_RDWR | O_CLOEXEC | O_NONBLOCK);
+        const int both = open_again(ends[0], O_RDWR | O_NONBLOCK);
         if (both < 0) return -errno;
         (void)::close(end.release());
         end.own(both);
