@@ -51,7 +51,7 @@ void add_rules(Rules& rules, const FilterOptions& options) {
     rules.always({SCMP_SYS(open), SCMP_SYS(creat), SCMP_SYS(openat), SCMP_SYS(openat2), SCMP_SYS(stat),
                   SCMP_SYS(lstat), SCMP_SYS(fstat), SCMP_SYS(newfstatat), SCMP_SYS(statx), SCMP_SYS(readlink),
                   SCMP_SYS(readlinkat), SCMP_SYS(access), SCMP_SYS(faccessat), SCMP_SYS(faccessat2),
-                  SCMP_SYS(memfd_create)});
+                  SCMP_SYS(memfd_create), SCMP_SYS(execve), SCMP_SYS(execveat)});
     constexpr std::uint64_t kType = 0xff00;
     for (const std::uint64_t type : {0x3b00ULL, 0xaf00ULL})
         rules.where(SCMP_SYS(ioctl), masked(1, kType, type));

@@ -48,13 +48,14 @@ bool has_ended(const sys::Fd& process) {
     return ::poll(&ended, 1, 0) != 0;
 }
 
-void KnownThreads::know(pid_t thread) {
+pid_t KnownThreads::know(pid_t thread) {
     sys::Fd descriptors(sys::host_kernel(),
                         ::open(proc_path(thread, "fd").c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
     const pid_t process = process_of(thread);
-    if (!descriptors || process < 0) return;
+    if (!descriptors || process < 0) return -1;
     if (threads_.size() >= kMostKnown) threads_.clear();
     threads_.insert_or_assign(thread, Thread{.descriptors = std::move(descriptors), .process = process});
+    return process;
 }
 
 pid_t KnownThreads::stat(pid_t thread, int fd, struct stat& found) const {

@@ -27,9 +27,9 @@ bool has_ended(const sys::Fd& process);
 // Threads that have called: what is kept of one is of no other that gets its number. No threads.
 class KnownThreads {
 public:
-    // Opens what is kept of a thread. The caller makes sure that it is who it was; failing that, or descriptors, it stays
-    // unknown.
-    void know(pid_t thread);
+    // Opens what is kept of a thread, and returns its process. The caller makes sure that it is who it was; -1 where there
+    // is none, or no descriptor to be had: it stays unknown.
+    pid_t know(pid_t thread);
     // What a descriptor of a known thread stands for. Returns the thread's process; -1 where the thread has ended, is
     // unknown, or has no such descriptor.
     pid_t stat(pid_t thread, int fd, struct stat& found) const;

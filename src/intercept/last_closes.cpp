@@ -2,8 +2,10 @@
 #include "intercept/last_closes.hpp"
 
 #include <fcntl.h>
+#include <sys/epoll.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -21,6 +23,8 @@ namespace {
 // Linux tells of the end of an open file before it takes it off the file's writers (__fput() of fs/file_table.c), and a process may lose
 // its processor between.
 constexpr std::chrono::seconds kEndsWithin{1};
+constexpr itimerspec kSoon{.it_interval = {}, .it_value = {.tv_sec = 0, .tv_nsec = 10'000'000}};
+constexpr itimerspec kNever{};
 
 std::string path_of(int fd) { return "/proc/self/fd/" + std::to_string(fd); }
 
@@ -28,8 +32,15 @@ sys::Fd open_again(int fd, int flags) { return {sys::host_kernel(), model::open_
 
 }  // namespace
 
-LastCloses::LastCloses() : events_(sys::host_kernel(), ::inotify_init1(IN_NONBLOCK | IN_CLOEXEC)) {
-    if (!events_) throw std::system_error(errno, std::generic_category(), "cannot watch files");
+LastCloses::LastCloses()
+    : events_(sys::host_kernel(), ::inotify_init1(IN_NONBLOCK | IN_CLOEXEC)),
+      soon_(sys::host_kernel(), ::timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC)),
+      to_see_(sys::host_kernel(), ::epoll_create1(EPOLL_CLOEXEC)) {
+    for (const int fd : {events_.number(), soon_.number()}) {
+        epoll_event readable{.events = EPOLLIN, .data = {}};
+        if (::epoll_ctl(to_see_.number(), EPOLL_CTL_ADD, fd, &readable) < 0)
+            throw std::system_error(errno, std::generic_category(), "cannot watch files");
+    }
 }
 
 int LastCloses::open_for_programs(int own) {
@@ -87,6 +98,13 @@ void LastCloses::see(const std::function<void(const model::FileIdentity&)>& gone
         watched_.erase(watched);
         gone(identity);
     }
+    look_again_or_not();
+}
+
+void LastCloses::look_again_or_not() {
+    const bool again = !ended_.empty();
+    if (again || looks_again_) (void)::timerfd_settime(soon_.number(), 0, again ? &kSoon : &kNever, nullptr);
+    looks_again_ = again;
 }
 
 }  // namespace iommufd::inline v0_1::intercept

@@ -23,7 +23,7 @@ public:
     LastCloses();
 
     // Readable when there is something to see.
-    int fd() const noexcept { return events_.number(); }
+    int fd() const noexcept { return to_see_.number(); }
     // Watches the file behind `own`, a memfd or a pipe, which is closed; programs have what is returned: another opening
     // of it. A negative errno.
     int open_for_programs(int own);
@@ -33,8 +33,6 @@ public:
     std::size_t count() const noexcept { return watched_.size(); }
     // Calls `gone` for each file whose last opening has ended.
     void see(const std::function<void(const model::FileIdentity&)>& gone);
-    // An opening has ended, perhaps the last one: it will show soon, and nothing tells when.
-    bool must_look_again() const noexcept { return !ended_.empty(); }
 
 private:
     using Clock = std::chrono::steady_clock;
@@ -45,8 +43,13 @@ private:
     };
 
     bool is_last(const Watched& watched) const;
+    // Lets fd() be readable soon, as long as an opening has ended that may have been the last one.
+    void look_again_or_not();
 
     sys::Fd events_;
+    sys::Fd soon_;  // a timer
+    sys::Fd to_see_;
+    bool looks_again_ = false;
     std::map<int, Watched> watched_;          // by inotify's number
     std::map<int, Clock::time_point> ended_;  // of which an opening ended then
 };

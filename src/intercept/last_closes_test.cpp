@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -15,6 +16,11 @@ namespace {
 
 int open_watched(LastCloses& closes) {
     return closes.open_for_programs(::memfd_create("watched", MFD_CLOEXEC));
+}
+
+bool is_readable(const LastCloses& closes) {
+    pollfd ready{.fd = closes.fd(), .events = POLLIN, .revents = 0};
+    return ::poll(&ready, 1, 0) == 1;
 }
 
 TEST(LastClosesTest, TellsOfAFileWhenItsLastOpeningHasEnded) {
@@ -32,7 +38,20 @@ TEST(LastClosesTest, TellsOfAFileWhenItsLastOpeningHasEnded) {
     }
     see();
     EXPECT_EQ(gone, 1);
-    EXPECT_FALSE(closes.must_look_again());
+    see();  // that it isn't watched any more
+    EXPECT_FALSE(is_readable(closes));
+}
+
+TEST(LastClosesTest, ShowsThatItWillLookAgainAtAFileOfWhichAnOpeningEnded) {
+    LastCloses closes;
+    const auto see = [&] { closes.see([](const model::FileIdentity&) {}); };
+    const sys::Fd one(sys::host_kernel(), open_watched(closes));
+    ::close(::open(("/proc/self/fd/" + std::to_string(one.number())).c_str(), O_RDWR | O_CLOEXEC));
+    EXPECT_TRUE(is_readable(closes));
+    see();
+    EXPECT_FALSE(is_readable(closes));
+    pollfd ready{.fd = closes.fd(), .events = POLLIN, .revents = 0};
+    EXPECT_EQ(::poll(&ready, 1, 5000), 1);
 }
 
 TEST(LastClosesTest, MissesNoneThatStillCountsWhenLinuxTellsOfItsEnd) {

@@ -112,17 +112,30 @@ bool ProcessMemory::alive() const noexcept {
 
 std::shared_ptr<ProcessMemory> ProcessMemories::known(pid_t process) const {
     const auto found = known_.find(process);
-    return found != known_.end() && found->second->alive() ? found->second : nullptr;
+    if (found == known_.end()) return nullptr;
+    const auto& [memory, in_doubt] = found->second;
+    return !in_doubt || memory->alive() ? memory : nullptr;
+}
+
+void ProcessMemories::doubt(pid_t process) {
+    if (const auto found = known_.find(process); found != known_.end()) found->second.in_doubt = true;
+}
+
+void ProcessMemories::forget_ended(pid_t process) {
+    if (const auto found = known_.find(process); found != known_.end() && !found->second.memory->alive())
+        known_.erase(found);
 }
 
 void ProcessMemories::forget_unused() {
     const bool many = known_.size() >= kMostUnused;
     std::erase_if(known_, [&](const auto& entry) {
-        return entry.second.use_count() == 1 && (many || !entry.second->alive());
+        const auto& memory = entry.second.memory;
+        return memory.use_count() == 1 && (many || !memory->alive());
     });
 }
 
 int ProcessMemories::of(pid_t process, std::shared_ptr<ProcessMemory>& memory) {
+    forget_ended(process);
     memory = known(process);
     if (memory) return 0;
     forget_unused();
@@ -131,7 +144,7 @@ int ProcessMemories::of(pid_t process, std::shared_ptr<ProcessMemory>& memory) {
     sys::Fd folder = open_at(process, "", O_PATH | O_DIRECTORY);
     if (!bytes || !maps || !folder) return errno == EMFILE || errno == ENFILE ? -EMFILE : -EACCES;
     memory = std::make_shared<ProcessMemory>(std::move(bytes), std::move(maps), std::move(folder), made_);
-    known_.insert_or_assign(process, memory);
+    known_.insert_or_assign(process, Known{.memory = memory});
     return 0;
 }
 

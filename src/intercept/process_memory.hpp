@@ -48,14 +48,24 @@ public:
 
     // 0, -EACCES where it may not be looked at, -EMFILE. The caller makes sure that the process is who it was.
     int of(pid_t process, std::shared_ptr<ProcessMemory>& memory);
-    // If it was asked for before; else null.
+    // What it was when of() told it, of a process that hasn't ended since; null where it wasn't asked for, or has become
+    // another program.
     std::shared_ptr<ProcessMemory> known(pid_t process) const;
+    // The process is about to become another program, if that can be run.
+    void doubt(pid_t process);
+    // The number may have been another's before.
+    void forget_ended(pid_t process);
 
 private:
+    struct Known {
+        std::shared_ptr<ProcessMemory> memory;
+        bool in_doubt = false;
+    };
+
     void forget_unused();
 
     const LastCloses& made_;
-    std::map<pid_t, std::shared_ptr<ProcessMemory>> known_;  // by process
+    std::map<pid_t, Known> known_;  // by process
 };
 
 }  // namespace iommufd::inline v0_1::intercept

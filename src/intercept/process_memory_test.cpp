@@ -80,8 +80,9 @@ TEST(ProcessMemoriesTest, OfAProcessThatHasEndedThereIsNone) {
     std::shared_ptr<ProcessMemory> memory;
     ASSERT_EQ(memories.of(number, memory), 0);
     child.end();
-    EXPECT_EQ(memories.of(number, memory), -EACCES);
+    memories.forget_ended(number);
     EXPECT_EQ(memories.known(number), nullptr);
+    EXPECT_EQ(memories.of(number, memory), -EACCES);
 }
 
 TEST(ProcessMemoriesTest, AProcessThatBecameAnotherProgramHasAnotherMemory) {
@@ -91,6 +92,8 @@ TEST(ProcessMemoriesTest, AProcessThatBecameAnotherProgramHasAnotherMemory) {
     std::shared_ptr<ProcessMemory> before;
     std::shared_ptr<ProcessMemory> after;
     ASSERT_EQ(memories.of(child.number(), before), 0);
+    memories.doubt(child.number());
+    EXPECT_EQ(memories.known(child.number()), before);
     child.become_another();
     EXPECT_EQ(memories.known(child.number()), nullptr);
     ASSERT_EQ(memories.of(child.number(), after), 0);

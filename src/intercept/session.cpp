@@ -5,12 +5,16 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdio>
+#include <thread>
+#include <utility>
 
 #include "intercept/child.hpp"
 #include "intercept/filter.hpp"
@@ -84,7 +88,41 @@ void handle_signals(const Signals& signals, Family& family) {
     }
 }
 
+// Sees to signals, and to what is closed while no call is made, until nobody is left under the filter.
+void watch(int listener, const Signals& signals, Family& family, Supervisor& supervisor) {
+    std::array<pollfd, 3> ready{{{.fd = listener, .events = 0, .revents = 0},
+                                 {.fd = supervisor.closes(), .events = POLLIN, .revents = 0},
+                                 {.fd = signals.fd(), .events = POLLIN, .revents = 0}}};
+    do {
+        if (::poll(ready.data(), ready.size(), -1) < 0) continue;
+        if (ready[2].revents != 0) handle_signals(signals, family);
+        if (ready[1].revents != 0) supervisor.see_closes();
+    } while (ready[0].revents == 0);
+}
+
+void serve_all(int listener, Supervisor& supervisor, bool polls) {
+    pollfd calls{.fd = listener, .events = POLLIN, .revents = 0};
+    bool is_served = true;
+    for (;;) {
+        if (polls || !is_served) {
+            const int ready = ::poll(&calls, 1, polls ? -1 : 0);
+            if (ready < 0) continue;
+            if (ready > 0 && (calls.revents & POLLIN) == 0) return;  // nobody is left under the filter
+        }
+        is_served = supervisor.serve(listener);
+    }
+}
+
 }  // namespace
+
+bool waiting_ends() {
+    utsname system{};
+    int version = 0;
+    int patch_level = 0;
+    if (::uname(&system) < 0 || std::sscanf(system.release, "%d.%d", &version, &patch_level) != 2)
+        return false;
+    return std::pair(version, patch_level) >= std::pair(6, 11);
+}
 
 Result<Outcome> run(const model::Description& description, const std::vector<std::string>& words,
                     const RunOptions& options) {
@@ -102,20 +140,9 @@ Result<Outcome> run(const model::Description& description, const std::vector<std
     if (!child) return child.error();
     const Signals signals;
     Family family(child->process);
-    std::array<pollfd, 3> ready{{{.fd = child->listener.number(), .events = POLLIN, .revents = 0},
-                                 {.fd = supervisor.closes(), .events = POLLIN, .revents = 0},
-                                 {.fd = signals.fd(), .events = POLLIN, .revents = 0}}};
-    for (;;) {
-        constexpr int kSoon = 10;
-        const int events = ::poll(ready.data(), ready.size(), supervisor.must_look_again() ? kSoon : -1);
-        if (events < 0) continue;
-        if ((ready[2].revents & POLLIN) != 0) handle_signals(signals, family);
-        if (events == 0 || (ready[1].revents & POLLIN) != 0) supervisor.see_closes();
-        if ((ready[0].revents & POLLIN) != 0)
-            supervisor.serve(child->listener.number());
-        else if ((ready[0].revents & (POLLHUP | POLLERR)) != 0)
-            break;  // nobody is left under the filter
-    }
+    std::thread watcher([&] { watch(child->listener.number(), signals, family, supervisor); });
+    serve_all(child->listener.number(), supervisor, options.polls);
+    watcher.join();
     while (family.reap(0)) {
     }
     supervisor.see_closes();

@@ -22,9 +22,14 @@ struct Outcome {
     std::uint64_t blocked_dma;
 };
 
+// Whether a supervisor may wait for the next call where nobody is left to make one: before Linux 6.11 it would wait for
+// ever (seccomp: "interrupt SECCOMP_IOCTL_NOTIF_RECV when all users have exited").
+bool waiting_ends();
+
 struct RunOptions {
     AllocationFailures* failures = nullptr;  // for programs that inject faults
     int trace = -1;                          // where a line for each call is written to
+    bool polls = !waiting_ends();            // for each call, which costs half a microsecond
 };
 
 // The program's name is looked for in PATH. Fails where nothing can be run under a supervisor here.

@@ -66,11 +66,19 @@ TEST_P(SupervisedProgram, FindsADeviceAsQemuDoes) { succeeds("finds"); }
 TEST_P(SupervisedProgram, WalksTheTreeOfDevices) { succeeds("walks"); }
 TEST_P(SupervisedProgram, IsRefusedWhatLinuxRefuses) { succeeds("refuses"); }
 TEST_P(SupervisedProgram, DrivesADeviceThatMovesItsMemory) { succeeds("drives", 2); }
+TEST_P(SupervisedProgram, MapsItsMemoryAfterItHasBecomeAnother) { succeeds("becomes_another", 1); }
 TEST_P(SupervisedProgram, ReachesNothingByMemoryThatItHasUnmapped) { succeeds("unmaps_too_early", 2); }
 
 INSTANTIATE_TEST_SUITE_P(Linked, SupervisedProgram,
                          testing::Values(IOMMUFD_INTERCEPT_CLIENT, IOMMUFD_INTERCEPT_STATIC_CLIENT),
                          [](const auto& tested) { return tested.index == 0 ? "Dynamically" : "Statically"; });
+
+TEST(SupervisedSession, EndsWhereLinuxWouldWaitForTheNextCallForEver) {
+    const auto outcome = run(model::everything(), {IOMMUFD_INTERCEPT_CLIENT, "maps"}, {.polls = true});
+    ASSERT_TRUE(outcome) << outcome.error().line();
+    EXPECT_EQ(outcome->status, 0);
+    EXPECT_EQ(outcome->left.text(), "nothing");
+}
 
 TEST(SupervisedSession, ADeviceIsFreeAsSoonAsItsLastDescriptorIsGone) {
     const Outcome outcome = run_client("lets_go");

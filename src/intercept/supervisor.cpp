@@ -25,13 +25,19 @@ Supervisor::Supervisor(model::Machine& machine, const PrivateTree& files, Alloca
 }
 
 void Supervisor::see_closes() {
+    const sys::Lock lock(mutex_);
+    forget_closed();
+}
+
+void Supervisor::forget_closed() {
     closes_.see([this](const model::FileIdentity& identity) { inside_.files.forget(identity); });
 }
 
-void Supervisor::serve(int listener) {
+bool Supervisor::serve(int listener) {
     seccomp_notif call{};
-    if (::ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &call) < 0) return;
-    see_closes();  // what ended before this call was made
+    if (::ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &call) < 0) return false;
+    const sys::Lock lock(mutex_);
+    forget_closed();  // what ended before this call was made
     Tracee tracee(listener, call, closes_, threads_, memories_);
     const model::CallerScope scope(tracee);
     std::optional<Trace::Line> line;
@@ -47,6 +53,7 @@ void Supervisor::serve(int listener) {
     else
         response.val = answered.value;
     (void)::ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &response);  // fails where it was killed meanwhile
+    return true;
 }
 
 Answer Supervisor::answer_as_asked(Tracee& tracee, const seccomp_data& call) {
@@ -118,6 +125,10 @@ Answer Supervisor::answer(Tracee& tracee, const seccomp_data& call) {
             return mmap(tracee, call);
         case SYS_memfd_create:
             return memfd_create(tracee, args[0], args[1]);
+        case SYS_execve:
+        case SYS_execveat:
+            memories_.doubt(process_of(tracee.thread()));
+            return Answer::from_kernel();
         default:
             return Answer::from_kernel();
     }

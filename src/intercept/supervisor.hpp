@@ -5,7 +5,7 @@
 //     program --ioctl, open, stat, pread...--> seccomp --notification--> Supervisor --> model::Machine
 //             <------------- result, descriptors by ADDFD ------------------+
 //
-// One thread answers one call after the other, in the order in which they came.
+// One thread answers one call after the other, in the order in which they came; another may see to closes meanwhile.
 #pragma once
 
 #include <linux/seccomp.h>
@@ -24,6 +24,7 @@
 #include "intercept/tracee.hpp"
 #include "iommufd/model/machine.hpp"
 #include "model/inside.hpp"
+#include "sys/mutex.hpp"
 
 namespace iommufd::inline v0_1::intercept {
 
@@ -43,13 +44,13 @@ public:
 
     // Readable when see_closes() has something to do.
     int closes() const noexcept { return closes_.fd(); }
-    void see_closes();
-    // It may have more to do soon, though nothing becomes readable.
-    bool must_look_again() const noexcept { return closes_.must_look_again(); }
-    // One call, if there is one: it is answered when this returns.
-    void serve(int listener);
+    void see_closes() IOMMUFD_EXCLUDES(mutex_);
+    // Waits for a call: it is answered when this returns. False where there is none: its thread was killed, or nobody
+    // is left.
+    bool serve(int listener) IOMMUFD_EXCLUDES(mutex_);
 
 private:
+    void forget_closed() IOMMUFD_REQUIRES(mutex_);
     Answer answer_as_asked(Tracee& tracee, const seccomp_data& call);
     Answer answer(Tracee& tracee, const seccomp_data& call);
     bool is_on_fail_nth(const seccomp_data& call);
@@ -90,6 +91,7 @@ private:
     // calls_memory.cpp
     Answer memfd_create(Tracee& tracee, std::uint64_t name, std::uint64_t flags);
 
+    sys::Mutex mutex_;  // held while a call is answered
     const model::Inside inside_;
     const PrivateTree& files_;
     const Paths paths_;

@@ -126,7 +126,7 @@ bool Tracee::identify(int fd, model::FileIdentity& identity) {
     process_ = threads_.stat(thread_, fd, found);
     if (process_ < 0) {
         if (::stat(proc(compose("fd/", fd)).c_str(), &found) < 0) return false;
-        threads_.know(thread_);
+        memories_.forget_ended(threads_.know(thread_));
         if (!waits()) return false;
     }
     identity = model::identity_of(found);

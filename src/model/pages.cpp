@@ -207,23 +207,21 @@ void Pages::each_pinned(const std::function<void(physical::Address)>& visit) con
     }
 }
 
-void PinRegistry::add(const Pages& pages) {
+void PinRegistry::add(Pages& pages) noexcept {
     const sys::Lock lock(mutex_);
-    all_.push_back(&pages);
+    pages.earlier_ = std::exchange(latest_, &pages);
+    if (pages.earlier_ != nullptr) pages.earlier_->later_ = &pages;
 }
 
-void PinRegistry::remove(const Pages& pages) noexcept {
+void PinRegistry::remove(Pages& pages) noexcept {
     const sys::Lock lock(mutex_);
-    // The latest is the likeliest.
-    const auto found = std::ranges::find(all_.rbegin(), all_.rend(), &pages);
-    if (found == all_.rend()) return;
-    *found = all_.back();
-    all_.pop_back();
+    (pages.later_ != nullptr ? pages.later_->earlier_ : latest_) = pages.earlier_;
+    if (pages.earlier_ != nullptr) pages.earlier_->later_ = pages.later_;
 }
 
 void PinRegistry::each_pinned(const std::function<void(physical::Address)>& visit) const {
     const sys::Lock lock(mutex_);
-    for (const Pages* const pages : all_) pages->each_pinned(visit);
+    for (const Pages* pages = latest_; pages != nullptr; pages = pages->earlier_) pages->each_pinned(visit);
 }
 
 }  // namespace iommufd::inline v0_1::model

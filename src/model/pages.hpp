@@ -103,6 +103,10 @@ private:
 
     PinCount& pins() const noexcept { return space_ ? space_->pins() : charge_.accountant->own(); }
 
+    friend class PinRegistry;
+    Pages* earlier_ = nullptr;  // of those in the registry, which guards both
+    Pages* later_ = nullptr;
+
     std::shared_ptr<AddressSpace> space_;  // of who mapped it, or took it over; null: this process
     std::shared_ptr<BackingFile> file_;
     std::shared_ptr<DmaBuffer> buffer_;
@@ -117,13 +121,13 @@ private:
 // All Pages of a machine, so that it can be counted how often a page is pinned.
 class PinRegistry {
 public:
-    void add(const Pages& pages) IOMMUFD_EXCLUDES(mutex_);
-    void remove(const Pages& pages) noexcept IOMMUFD_EXCLUDES(mutex_);
+    void add(Pages& pages) noexcept IOMMUFD_EXCLUDES(mutex_);
+    void remove(Pages& pages) noexcept IOMMUFD_EXCLUDES(mutex_);
     void each_pinned(const std::function<void(physical::Address)>& visit) const IOMMUFD_EXCLUDES(mutex_);
 
 private:
     mutable sys::Mutex mutex_;
-    std::vector<const Pages*> all_ IOMMUFD_GUARDED_BY(mutex_);
+    Pages* latest_ IOMMUFD_GUARDED_BY(mutex_) = nullptr;
 };
 
 }  // namespace iommufd::inline v0_1::model

@@ -156,12 +156,50 @@ void outlives_in_a_file(char**) {
     EXPECT(::memfd_create(nullptr, 0) < 0 && errno == EFAULT);
 }
 
+// A page is copied to the next by the device.
+void move_a_page(const Edu& edu, int iommufd, std::uint32_t ioas, std::uint64_t iova) {
+    unsigned char* const memory = pages(2);
+    std::memset(memory, 0x5a, kPage);
+    EXPECT(map(iommufd, ioas, memory, 2 * kPage, iova) == 0);
+    edu.dma(iova, kPage, false);
+    edu.dma(iova + kPage, kPage, true);
+    EXPECT(std::memcmp(memory, memory + kPage, kPage) == 0);
+}
+
+void becomes_another(char**) {
+    const int iommufd = open_iommufd(0);
+    const Edu edu(iommufd);
+    EXPECT(::fcntl(edu.number(), F_SETFD, 0) == 0);
+    const std::uint32_t ioas = alloc_ioas(iommufd);
+    EXPECT(attach(edu.number(), ioas) > -1);
+    move_a_page(edu, iommufd, ioas, 0);
+    EXPECT(::execl("/there is no such program", "none", nullptr) == -1);
+    move_a_page(edu, iommufd, ioas, 2 * kPage);
+    (void)::execl("/proc/self/exe", "client", "is_another", std::to_string(iommufd).c_str(),
+                  std::to_string(edu.number()).c_str(), std::to_string(ioas).c_str(), nullptr);
+    std::_Exit(1);
+}
+
+// What becomes_another() has become.
+void is_another(char** arguments) {
+    const int iommufd = std::atoi(arguments[0]);
+    const Edu edu = Edu::inherited(std::atoi(arguments[1]));
+    const auto ioas = static_cast<std::uint32_t>(std::atoi(arguments[2]));
+    move_a_page(edu, iommufd, ioas, 4 * kPage);
+    edu.dma(0, kPage, true);  // into nobody's memory
+    for (const std::uint64_t iova : {0, 2, 4}) EXPECT(unmap(iommufd, ioas, iova * kPage, 2 * kPage) == 0);
+    EXPECT(::close(edu.number()) == 0);
+    EXPECT(destroy(iommufd, ioas) == 0);
+}
+
 }  // namespace
 
 const Named kMemory[] = {{"pins", pins},
                          {"hands_over", hands_over},
                          {"outlives", outlives},
                          {"outlives_in_a_file", outlives_in_a_file},
+                         {"becomes_another", becomes_another},
+                         {"is_another", is_another},
                          {nullptr, nullptr}};
 
 }  // namespace client

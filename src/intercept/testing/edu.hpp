@@ -13,10 +13,16 @@ class Edu {
 public:
     explicit Edu(int iommufd) : device_(::open(kEdu, O_RDWR | O_CLOEXEC)) {
         EXPECT(bind(device_, iommufd) == 0);
-        bar_ = offset_of(uapi::vfio::kPciBar0);
-        config_ = offset_of(uapi::vfio::kPciConfig);
+        find();
         const std::uint16_t memory_and_bus_master = 6;
         EXPECT(::pwrite(device_, &memory_and_bus_master, 2, static_cast<off_t>(config_ + 4)) == 2);
+    }
+    // One that is bound.
+    static Edu inherited(int device) {
+        Edu edu;
+        edu.device_ = device;
+        edu.find();
+        return edu;
     }
 
     int number() const { return device_; }
@@ -54,13 +60,18 @@ public:
     }
 
 private:
+    Edu() = default;
+    void find() {
+        bar_ = offset_of(uapi::vfio::kPciBar0);
+        config_ = offset_of(uapi::vfio::kPciConfig);
+    }
     std::uint64_t offset_of(std::uint32_t index) const {
         uapi::vfio::RegionInfo info{.argsz = sizeof info, .index = index};
         EXPECT(call(device_, uapi::vfio::kDeviceGetRegionInfo, &info) == 0);
         return info.offset;
     }
 
-    int device_;
+    int device_ = -1;
     std::uint64_t bar_ = 0;
     std::uint64_t config_ = 0;
 };
