@@ -393,11 +393,6 @@ memory and add it up takes {dirty["memory"] / 1e6:.1f} ms.
   32 GB/s, a millisecond is not enough. Pages read ahead by the program, from several places at once, or past the caches are no sooner
   there; on huge pages they are, and that is what is measured.
 - Pages of a file: to clear them alone, without mapping them for a device, doesn't take two threads less of one's time either.
-- A modelled device's 64 KiB of 64 KiB: a copy that survives a fault is one string instruction, which the processor takes a tenth longer for
-  there than memcpy's choice takes.
-- A page mapped under `iommufd model`: 15 kernel calls of the supervisor's, for the thread's descriptor, its struct and its
-  capabilities, for the mapping and the page, and between them whether it still waits. Half of the batches take 7.4 to 8.9 us from run
-  to run, the fastest less than the aim.
 - A hand-over with a device on the model: to open a device, and to look at its file, is made up there, of a memfd and of copies; Linux
   takes less.
 - A reader loses to a writer that never pauses little more than to one of another space: they are threads of one core. A kernel's map

@@ -196,15 +196,28 @@ void Domain::forget(std::uint64_t first, std::uint64_t last) noexcept {
 // Neighbouring leaves of one mapping are one run, so that they are moved in one go.
 Domain::Run Domain::run(std::uint64_t iova, std::uint64_t most, unsigned permission) const {
     Run whole = look_up(iova, permission);
-    while (whole.length < most) {
-        const Run more = look_up(iova + whole.length, permission);
-        if (more.reachable != whole.reachable ||
-            (more.reachable && more.memory != whole.memory + whole.length))
-            break;
-        whole.length += more.length;
+    while (whole.length < most && extend(whole, iova + whole.length, most, permission)) {
     }
     whole.length = std::min(whole.length, most);
     return whole;
+}
+
+bool Domain::extend(Run& run, std::uint64_t next, std::uint64_t most, unsigned permission) const {
+    int level = 0;
+    const std::uint64_t* entry = leaf_of(next, level);
+    if (entry == nullptr) {
+        run.length = run.reachable ? run.length : most;
+        return false;
+    }
+    const std::uint64_t size = size_of(level);
+    const std::uint64_t* const end = entry + (entries_behind(next, level) + 1);
+    for (; run.length < most && entry != end && (*entry & kTable) == 0; ++entry) {
+        const bool reachable = (*entry & kLeaf) != 0 && (*entry & permission) != 0;
+        if (reachable != run.reachable) return false;
+        if (reachable && (*entry & ~kFlags) != run.memory + run.length) return false;
+        run.length += size;
+    }
+    return true;
 }
 
 bool Domain::read_at_once(std::uint64_t iova, std::span<std::byte> to) const {

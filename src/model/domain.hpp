@@ -127,6 +127,8 @@ private:
     std::uint64_t size_of(int level) const noexcept;
     std::uint64_t last_of_entry(std::uint64_t iova, int level) const noexcept;
     std::uint64_t& entry_of(Table& table, std::uint64_t iova, int level) const noexcept;
+    // How many entries its table has behind its own.
+    std::size_t entries_behind(std::uint64_t iova, int level) const noexcept;
 
     unsigned best_leaf(std::uint64_t iova, std::uint64_t last, physical::Address memory,
                        std::uint64_t largest) const noexcept;
@@ -162,6 +164,9 @@ private:
     void forget(std::uint64_t first, std::uint64_t last) noexcept IOMMUFD_REQUIRES(mutex_);
     Run look_up(std::uint64_t iova, unsigned permission) const IOMMUFD_REQUIRES(mutex_);
     Run run(std::uint64_t iova, std::uint64_t most, unsigned permission) const IOMMUFD_REQUIRES(mutex_);
+    // By what is like it behind it, in the table of the IOVA that comes next. False: there it ends.
+    bool extend(Run& run, std::uint64_t next, std::uint64_t most, unsigned permission) const
+        IOMMUFD_REQUIRES(mutex_);
 
     const Geometry geometry_;
     const bool tracks_dirty_;

@@ -58,4 +58,9 @@ inline std::uint64_t& Domain::entry_of(Table& table, std::uint64_t iova, int lev
     return table.entries[(iova >> shift_of(level)) % table.entries.size()];
 }
 
+inline std::size_t Domain::entries_behind(std::uint64_t iova, int level) const noexcept {
+    constexpr std::size_t kLastIndex = (1U << kIndexBits) - 1;
+    return kLastIndex - (iova >> shift_of(level) & kLastIndex);
+}
+
 }  // namespace iommufd::inline v0_1::model

@@ -144,6 +144,12 @@ TEST(ModelDomain, TheLastPageOfTheApertureIsReachedAndNothingBeyond) {
         domain.read(last + 1, bytes, blocked.record());
         EXPECT_EQ(bytes[0], std::byte{0});
         EXPECT_EQ(blocked.ranges.size(), 1U);
+        std::array<std::byte, 2 * kPage> across{};
+        domain.read(last - kPage + 1, across, blocked.record());
+        EXPECT_EQ(across[kPage - 1], std::byte{5});
+        EXPECT_EQ(across[kPage], std::byte{0});
+        ASSERT_EQ(blocked.ranges.size(), 2U);
+        EXPECT_EQ(blocked.ranges[1], std::pair(last + 1, kPage));
     }
 }
 
