@@ -56,8 +56,9 @@ inline constexpr unsigned kTagShift = 48;
 inline std::uint64_t tag_of(Address address) noexcept { return address >> kTagShift << kTagShift; }
 inline std::uint64_t without_tag(Address address) noexcept { return address & ((1ULL << kTagShift) - 1); }
 
+// To what a device keeps in its buffers.
 inline int read(void* to, Address from, std::size_t length) noexcept {
-    return tag_of(from) == 0 ? safe_copy(to, reinterpret_cast<const void*>(from), length)
+    return tag_of(from) == 0 ? safe_copy_to_cached(to, reinterpret_cast<const void*>(from), length)
                              : read_elsewhere(to, from, length);
 }
 inline int write(Address to, const void* from, std::size_t length) noexcept {

@@ -29,9 +29,40 @@ int checked_copy(void* to, const void* from, std::size_t length) noexcept {
 #include <cstdint>
 
 // Returns how many bytes are left. A fault leaves the string instruction's registers at the byte that isn't there, and the handler goes on
-// behind it. The processor's own loop is what memcpy() takes for as much; one of vectors writes half as fast here.
+// behind it. The processor's own loop is what memcpy() takes for as much.
+//
+// The other one goes ahead by 256 bytes, and after a fault leaves the rest to the string instruction, which finds the byte.
 asm(R"(
     .pushsection .text
+    .p2align 4
+    .type iommufd_model_copy_cached, @function
+    .hidden iommufd_model_copy_cached, iommufd_model_copy_cached_ends
+    .globl iommufd_model_copy_cached, iommufd_model_copy_cached_ends
+iommufd_model_copy_cached:
+    .cfi_startproc
+    endbr64
+    mov %rdx, %rcx
+1:  vmovdqu64 (%rsi), %zmm16
+    vmovdqu64 64(%rsi), %zmm17
+    vmovdqu64 128(%rsi), %zmm18
+    vmovdqu64 192(%rsi), %zmm19
+    vmovdqu64 %zmm16, (%rdi)
+    vmovdqu64 %zmm17, 64(%rdi)
+    vmovdqu64 %zmm18, 128(%rdi)
+    vmovdqu64 %zmm19, 192(%rdi)
+    add $256, %rsi
+    add $256, %rdi
+    sub $256, %rcx
+    cmp $256, %rcx
+    jae 1b
+iommufd_model_copy_cached_ends:
+    test %rcx, %rcx
+    jnz iommufd_model_copy_faults
+    xor %eax, %eax
+    ret
+    .cfi_endproc
+    .size iommufd_model_copy_cached, . - iommufd_model_copy_cached
+
     .p2align 4
     .type iommufd_model_copy, @function
     .hidden iommufd_model_copy, iommufd_model_copy_faults, iommufd_model_copy_ends
@@ -70,6 +101,7 @@ iommufd_model_exchange_fails:
 )");
 
 extern "C" {
+extern const char iommufd_model_copy_cached_ends[];
 extern const char iommufd_model_copy_faults[];
 extern const char iommufd_model_copy_ends[];
 extern const char iommufd_model_exchange_faults[];
@@ -98,7 +130,10 @@ void hand_on(int signal, siginfo_t* info, void* context) {
 
 void handle(int signal, siginfo_t* info, void* context) {
     greg_t& at = static_cast<ucontext_t*>(context)->uc_mcontext.gregs[REG_RIP];
-    if (at == reinterpret_cast<std::intptr_t>(iommufd_model_copy_faults))
+    if (at >= reinterpret_cast<std::intptr_t>(iommufd_model_copy_cached) &&
+        at < reinterpret_cast<std::intptr_t>(iommufd_model_copy_cached_ends))
+        at = reinterpret_cast<std::intptr_t>(iommufd_model_copy_faults);
+    else if (at == reinterpret_cast<std::intptr_t>(iommufd_model_copy_faults))
         at = reinterpret_cast<std::intptr_t>(iommufd_model_copy_ends);
     else if (at == reinterpret_cast<std::intptr_t>(iommufd_model_exchange_faults))
         at = reinterpret_cast<std::intptr_t>(iommufd_model_exchange_fails);

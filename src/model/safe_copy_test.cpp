@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstring>
 #include <string>
@@ -52,6 +53,24 @@ TEST_F(SafeCopyTest, CopiesAndIsRefusedWhereEitherSideEnds) {
         EXPECT_EQ(copy(mine_.data(), page_.last(0), 0), 0);
         EXPECT_EQ(copy(mine_.data(), reinterpret_cast<void*>(0x8000'0000'0000'0000), 1), -EFAULT);
     }
+}
+
+// Around the lengths and places at which a copy goes another way.
+TEST_F(SafeCopyTest, WhatIsThereIsCopiedToTheByteHoweverMuchThatIs) {
+    std::string from(kPage, '\0');
+    std::ranges::generate(from, [value = 0]() mutable { return static_cast<char>(value = value * 5 + 1); });
+    std::memcpy(page_.last(kPage), from.data(), kPage);
+    const auto copied = [&](auto* copy, std::size_t there, std::size_t missing) {
+        mine_.assign(mine_.size(), 'b');
+        EXPECT_EQ(copy(mine_.data() + 1, page_.last(there), there + missing), missing == 0 ? 0 : -EFAULT);
+        return mine_.substr(0, there + 2) == 'b' + from.substr(kPage - there) + 'b';
+    };
+    for (const std::size_t there :
+         {0, 1, 255, 256, 257, 1023, 1024, 1025, 1279, 1280, 1281, 2047, 4095, 4096})
+        for (const std::size_t missing : {0, 1, 63, 64, 65, 256, 1023, 1024, 4000}) {
+            EXPECT_TRUE(copied(&safe_copy, there, missing)) << there << " of " << there + missing;
+            EXPECT_TRUE(copied(&safe_copy_to_cached, there, missing)) << there << " of " << there + missing;
+        }
 }
 
 TEST_F(SafeCopyTest, WhatLiesBeforeTheMissingPageIsCopied) {
