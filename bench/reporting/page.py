@@ -246,7 +246,7 @@ def text(figures):
     machine, translate, mapping, alloc, dirty = (figures[name] for name in ("machine", "translate", "map", "alloc", "dirty"))
     sections = [f"""# Performance
 
-Made by `bench/report`: medians of 7 runs (in the VM of 3), in which what is compared is measured by turns. {machine["cpu"]},
+Made by `bench/report`: medians of 7 runs (of the model's DMA of 41, in the VM of 3), in which what is compared is measured by turns. {machine["cpu"]},
 {machine["compiler"]}, {commits(figures)}.
 Figures of another machine differ; `iommufd bench` measures yours, and the ratios are what `./test.sh` looks at.
 

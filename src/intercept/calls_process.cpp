@@ -108,7 +108,9 @@ Answer Supervisor::open_fail_nth(Tracee& tracee, pid_t thread, int flags) {
 
 Answer Supervisor::open_status(Tracee& tracee, pid_t thread, int flags) {
     if ((flags & (O_ACCMODE | O_PATH | O_CREAT | O_DIRECTORY)) != O_RDONLY) return Answer::from_kernel();
-    const auto memory = memories_.known(process_of(thread));
+    const pid_t process = process_of(thread);
+    memories_.forget_ended(process);
+    const auto memory = memories_.known(process);
     if (!memory) return Answer::from_kernel();
     const model::PinCount pins = inside_.accountant.of(memory->pins());
     if (pins.pinned == 0 && pins.locked == 0) return Answer::from_kernel();

@@ -130,6 +130,8 @@ std::size_t HeldFiles::move(std::uint64_t at, std::size_t length, Move&& move) n
     return done;
 }
 
+bool HeldFiles::has_process() const noexcept { return ::faccessat(process_.number(), "fd", F_OK, 0) == 0; }
+
 std::size_t HeldFiles::read(void* to, std::uint64_t from, std::size_t length) noexcept {
     return move(from, length, [&](const std::byte* place, std::size_t done, std::size_t here) {
         return model::safe_copy_to_cached(static_cast<std::byte*>(to) + done, place, here);

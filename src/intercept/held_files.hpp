@@ -26,6 +26,9 @@ public:
     // `process`: its folder of /proc. `made`: files that programs made.
     HeldFiles(sys::Fd process, const LastCloses& made) : process_(std::move(process)), made_(made) {}
 
+    // Whether the process hasn't ended.
+    bool has_process() const noexcept;
+
     // Holds what can be held of [first, last], and of it nothing else any more. Throws std::bad_alloc.
     void hold(const std::vector<model::MappedPiece>& pieces, std::uint64_t first, std::uint64_t last)
         IOMMUFD_EXCLUDES(mutex_);

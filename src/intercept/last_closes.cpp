@@ -30,16 +30,20 @@ std::string path_of(int fd) { return "/proc/self/fd/" + std::to_string(fd); }
 
 sys::Fd open_again(int fd, int flags) { return {sys::host_kernel(), model::open_again(fd, flags)}; }
 
+sys::Fd must(int fd) {
+    if (fd < 0) throw std::system_error(errno, std::generic_category(), "cannot watch files");
+    return {sys::host_kernel(), fd};
+}
+
 }  // namespace
 
 LastCloses::LastCloses()
-    : events_(sys::host_kernel(), ::inotify_init1(IN_NONBLOCK | IN_CLOEXEC)),
-      soon_(sys::host_kernel(), ::timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC)),
-      to_see_(sys::host_kernel(), ::epoll_create1(EPOLL_CLOEXEC)) {
-    for (const int fd : {events_.number(), soon_.number()}) {
+    : events_(must(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC))),
+      soon_(must(::timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC))),
+      to_see_(must(::epoll_create1(EPOLL_CLOEXEC))) {
+    for (const sys::Fd* const fd : {&events_, &soon_}) {
         epoll_event readable{.events = EPOLLIN, .data = {}};
-        if (::epoll_ctl(to_see_.number(), EPOLL_CTL_ADD, fd, &readable) < 0)
-            throw std::system_error(errno, std::generic_category(), "cannot watch files");
+        (void)::epoll_ctl(to_see_.number(), EPOLL_CTL_ADD, fd->number(), &readable);
     }
 }
 

@@ -5,7 +5,7 @@
 // one, a lease says, which it grants where nobody has the file open for writing: it is asked again for a while, since the
 // one that ends may still count.
 //
-// Threads: none; it belongs to the supervisor's loop.
+// Threads: one at a time; it belongs to the supervisor.
 #pragma once
 
 #include <chrono>

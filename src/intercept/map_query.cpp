@@ -35,14 +35,19 @@ constexpr std::uint64_t kWritable = 2;
 constexpr std::uint64_t kShared = 8;
 constexpr std::uint64_t kThereOrNext = 0x10;
 
+MapQuery at_or_behind(std::uint64_t address) {
+    MapQuery query{};
+    query.size = sizeof query;
+    query.query_flags = kThereOrNext;
+    query.query_addr = address;
+    return query;
+}
+
 }  // namespace
 
 bool query_maps(int maps, std::uint64_t first, std::uint64_t last, std::vector<model::MappedPiece>& pieces) {
     while (first <= last) {
-        MapQuery query{};
-        query.size = sizeof query;
-        query.query_flags = kThereOrNext;
-        query.query_addr = first;
+        MapQuery query = at_or_behind(first);
         if (::ioctl(maps, kMapQuery, &query) < 0) return errno == ENOENT || errno == ESRCH;
         if (query.vma_start > last) break;
         pieces.push_back({.first = query.vma_start,
@@ -57,6 +62,13 @@ bool query_maps(int maps, std::uint64_t first, std::uint64_t last, std::vector<m
         first = query.vma_end;
     }
     return true;
+}
+
+std::optional<bool> query_alive(int maps) {
+    MapQuery query = at_or_behind(0);
+    if (::ioctl(maps, kMapQuery, &query) == 0 || errno == ENOENT) return true;
+    if (errno == ESRCH) return false;
+    return {};
 }
 
 }  // namespace iommufd::inline v0_1::intercept

@@ -21,8 +21,8 @@ namespace {
 constexpr std::uint64_t kPage = 4096;
 constexpr std::size_t kMostUnused = 16;  // each is three descriptors
 
-sys::Fd open_at(pid_t process, const char* name, int flags) {
-    return {sys::host_kernel(), ::open(proc_path(process, name).c_str(), flags | O_CLOEXEC)};
+sys::Fd open_at(pid_t number, const char* name, int flags) {
+    return {sys::host_kernel(), ::open(proc_path(number, name).c_str(), flags | O_CLOEXEC)};
 }
 
 }  // namespace
@@ -105,6 +105,7 @@ std::uint64_t ProcessMemory::page_size(std::uint64_t from, std::uint64_t length)
 }
 
 bool ProcessMemory::alive() const noexcept {
+    if (const auto alive = query_alive(maps_.number())) return *alive;
     std::byte byte{};
     return ::pread(memory_.number(), &byte, 1, 0) !=
            0;  // 0 where there is no address space; an error for its first page
@@ -112,40 +113,38 @@ bool ProcessMemory::alive() const noexcept {
 
 std::shared_ptr<ProcessMemory> ProcessMemories::known(pid_t process) const {
     const auto found = known_.find(process);
-    if (found == known_.end()) return nullptr;
-    const auto& [memory, in_doubt] = found->second;
-    return !in_doubt || memory->alive() ? memory : nullptr;
+    return found != known_.end() && found->second->alive() ? found->second : nullptr;
 }
 
-void ProcessMemories::doubt(pid_t process) {
-    if (const auto found = known_.find(process); found != known_.end()) found->second.in_doubt = true;
-}
-
-void ProcessMemories::forget_ended(pid_t process) {
-    if (const auto found = known_.find(process); found != known_.end() && !found->second.memory->alive())
+void ProcessMemories::forget_ended(pid_t process) noexcept {
+    if (const auto found = known_.find(process); found != known_.end() && !found->second->has_process())
         known_.erase(found);
 }
 
 void ProcessMemories::forget_unused() {
     const bool many = known_.size() >= kMostUnused;
     std::erase_if(known_, [&](const auto& entry) {
-        const auto& memory = entry.second.memory;
-        return memory.use_count() == 1 && (many || !memory->alive());
+        return entry.second.use_count() == 1 && (many || !entry.second->alive());
     });
 }
 
-int ProcessMemories::of(pid_t process, std::shared_ptr<ProcessMemory>& memory) {
+int ProcessMemories::of(pid_t process, pid_t thread, std::shared_ptr<ProcessMemory>& memory) {
     forget_ended(process);
     memory = known(process);
     if (memory) return 0;
     forget_unused();
-    sys::Fd bytes = open_at(process, "mem", O_RDWR);
-    sys::Fd maps = open_at(process, "maps", O_RDONLY);
-    sys::Fd folder = open_at(process, "", O_PATH | O_DIRECTORY);
-    if (!bytes || !maps || !folder) return errno == EMFILE || errno == ENFILE ? -EMFILE : -EACCES;
-    memory = std::make_shared<ProcessMemory>(std::move(bytes), std::move(maps), std::move(folder), made_);
-    known_.insert_or_assign(process, Known{.memory = memory});
-    return 0;
+    // Of the first thread, as long as it is there: before Linux 6.11 there are no maps without the thread that they were opened of.
+    for (const pid_t owner : {process, thread}) {
+        sys::Fd bytes = open_at(owner, "mem", O_RDWR);
+        sys::Fd maps = open_at(owner, "maps", O_RDONLY);
+        sys::Fd folder = open_at(process, "", O_PATH | O_DIRECTORY);
+        if (!bytes || !maps || !folder) continue;
+        memory = std::make_shared<ProcessMemory>(std::move(bytes), std::move(maps), std::move(folder), made_);
+        known_.insert_or_assign(process, memory);
+        if (memory->alive()) return 0;
+    }
+    if (memory) return 0;
+    return errno == EMFILE || errno == ENFILE ? -EMFILE : -EACCES;
 }
 
 }  // namespace iommufd::inline v0_1::intercept

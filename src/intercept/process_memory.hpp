@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //
-// The memory of a process, for as long as it is mapped for DMA. It stands for one address space: once the process has
-// become another program, or has ended, nothing is there any more, whoever gets its number.
+// The memory of a process, for as long as it is mapped for DMA. It stands for one address space: once all processes that
+// share it have become other programs, or have ended, nothing is there any more, whoever gets their numbers.
 //
 // Threads: any.
 #pragma once
@@ -29,7 +29,10 @@ public:
     std::vector<model::MappedPiece> mapped() override;
     std::uint64_t page_size(std::uint64_t from, std::uint64_t length) noexcept override;
 
+    // Whether there is an address space any more.
     bool alive() const noexcept;
+    // Whether it still is, or may be, that of the process.
+    bool has_process() const noexcept { return files_.has_process(); }
 
 private:
     // All pieces that have some of [first, last], and maybe others.
@@ -46,26 +49,22 @@ public:
     // `made`: files that programs made.
     explicit ProcessMemories(const LastCloses& made) : made_(made) {}
 
-    // 0, -EACCES where it may not be looked at, -EMFILE. The caller makes sure that the process is who it was.
-    int of(pid_t process, std::shared_ptr<ProcessMemory>& memory);
-    // What it was when of() told it, of a process that hasn't ended since; null where it wasn't asked for, or has become
-    // another program.
+    // 0, -EACCES where it may not be looked at, -EMFILE. The caller makes sure that the process is who it was. `thread`: one
+    // of it that hasn't ended, as its first one may have.
+    int of(pid_t process, pid_t thread, std::shared_ptr<ProcessMemory>& memory);
+    int of(pid_t process, std::shared_ptr<ProcessMemory>& memory) { return of(process, process, memory); }
+    // If it was asked for before; else null.
     std::shared_ptr<ProcessMemory> known(pid_t process) const;
-    // The process is about to become another program, if that can be run.
-    void doubt(pid_t process);
+    // The process is about to become another program: what it shares with others lives on without it.
+    void forget(pid_t process) noexcept { known_.erase(process); }
     // The number may have been another's before.
-    void forget_ended(pid_t process);
+    void forget_ended(pid_t process) noexcept;
 
 private:
-    struct Known {
-        std::shared_ptr<ProcessMemory> memory;
-        bool in_doubt = false;
-    };
-
     void forget_unused();
 
     const LastCloses& made_;
-    std::map<pid_t, Known> known_;  // by process
+    std::map<pid_t, std::shared_ptr<ProcessMemory>> known_;  // by process
 };
 
 }  // namespace iommufd::inline v0_1::intercept

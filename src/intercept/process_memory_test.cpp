@@ -3,12 +3,15 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <filesystem>
 #include <string>
 #include <thread>
@@ -92,14 +95,52 @@ TEST(ProcessMemoriesTest, AProcessThatBecameAnotherProgramHasAnotherMemory) {
     std::shared_ptr<ProcessMemory> before;
     std::shared_ptr<ProcessMemory> after;
     ASSERT_EQ(memories.of(child.number(), before), 0);
-    memories.doubt(child.number());
-    EXPECT_EQ(memories.known(child.number()), before);
     child.become_another();
     EXPECT_EQ(memories.known(child.number()), nullptr);
     ASSERT_EQ(memories.of(child.number(), after), 0);
     EXPECT_NE(before, after);
     EXPECT_FALSE(before->alive());
     EXPECT_TRUE(after->alive());
+}
+
+// In a process that has this one's thread-local storage.
+__attribute__((no_sanitize("address", "thread", "undefined"))) int wait_for(void* end) {
+    char byte = 0;
+    return static_cast<int>(::syscall(SYS_read, *static_cast<int*>(end), &byte, 1)) - 1;
+}
+
+TEST(ProcessMemoriesTest, MemoryThatLivesOnInAnotherProcessIsNotThatOfWhoGetsTheNumber) {
+    const LastCloses made;
+    ProcessMemories memories{made};
+    int ends[2];
+    ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
+    alignas(16) static std::array<char, 65536> stack;
+    const pid_t sharing = ::clone(wait_for, stack.data() + stack.size(), CLONE_VM | SIGCHLD, ends);
+    ASSERT_GT(sharing, 0);
+    std::shared_ptr<ProcessMemory> memory;
+    ASSERT_EQ(memories.of(sharing, memory), 0);
+    memories.forget_ended(sharing);
+    EXPECT_EQ(memories.known(sharing), memory);
+    ASSERT_EQ(::write(ends[1], "", 1), 1);
+    ASSERT_EQ(::waitpid(sharing, nullptr, 0), sharing);
+    EXPECT_TRUE(memory->alive());
+    memories.forget_ended(sharing);
+    EXPECT_EQ(memories.known(sharing), nullptr);
+    ::close(ends[0]);
+    ::close(ends[1]);
+}
+
+TEST(ProcessMemoriesTest, WhatIsForgottenIsOpenedAnew) {
+    const LastCloses made;
+    ProcessMemories memories{made};
+    const Child child;
+    std::shared_ptr<ProcessMemory> before;
+    std::shared_ptr<ProcessMemory> after;
+    ASSERT_EQ(memories.of(child.number(), before), 0);
+    memories.forget(child.number());
+    EXPECT_EQ(memories.known(child.number()), nullptr);
+    ASSERT_EQ(memories.of(child.number(), after), 0);
+    EXPECT_NE(before, after);
 }
 
 TEST(ProcessMemoriesTest, ManyProcessesThatMapNothingMoreKeepNoDescriptors) {

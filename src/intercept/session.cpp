@@ -3,6 +3,7 @@
 
 #include <poll.h>
 #include <signal.h>
+#include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/utsname.h>
@@ -13,6 +14,8 @@
 #include <array>
 #include <cerrno>
 #include <cstdio>
+#include <optional>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -88,17 +91,35 @@ void handle_signals(const Signals& signals, Family& family) {
     }
 }
 
-// Sees to signals, and to what is closed while no call is made, until nobody is left under the filter.
-void watch(int listener, const Signals& signals, Family& family, Supervisor& supervisor) {
-    std::array<pollfd, 3> ready{{{.fd = listener, .events = 0, .revents = 0},
-                                 {.fd = supervisor.closes(), .events = POLLIN, .revents = 0},
-                                 {.fd = signals.fd(), .events = POLLIN, .revents = 0}}};
-    do {
-        if (::poll(ready.data(), ready.size(), -1) < 0) continue;
-        if (ready[2].revents != 0) handle_signals(signals, family);
-        if (ready[1].revents != 0) supervisor.see_closes();
-    } while (ready[0].revents == 0);
-}
+// Sees to signals, and to what is closed while no call is made, in a thread of its own until it is destroyed.
+class Watcher {
+public:
+    // Throws std::system_error where there can be no thread.
+    Watcher(const Signals& signals, Family& family, Supervisor& supervisor)
+        : over_(sys::host_kernel(), ::eventfd(0, EFD_CLOEXEC)),
+          thread_([&, this] { watch(signals, family, supervisor); }) {}
+    ~Watcher() {
+        (void)::eventfd_write(over_.number(), 1);
+        thread_.join();
+    }
+    Watcher(const Watcher&) = delete;
+    Watcher& operator=(const Watcher&) = delete;
+
+private:
+    void watch(const Signals& signals, Family& family, Supervisor& supervisor) noexcept {
+        std::array<pollfd, 3> ready{{{.fd = over_.number(), .events = POLLIN, .revents = 0},
+                                     {.fd = supervisor.closes(), .events = POLLIN, .revents = 0},
+                                     {.fd = signals.fd(), .events = POLLIN, .revents = 0}}};
+        do {
+            if (::poll(ready.data(), ready.size(), -1) < 0) continue;
+            if (ready[2].revents != 0) handle_signals(signals, family);
+            if (ready[1].revents != 0) supervisor.see_closes();
+        } while (ready[0].revents == 0);
+    }
+
+    const sys::Fd over_;
+    std::thread thread_;
+};
 
 void serve_all(int listener, Supervisor& supervisor, bool polls) {
     pollfd calls{.fd = listener, .events = POLLIN, .revents = 0};
@@ -106,8 +127,8 @@ void serve_all(int listener, Supervisor& supervisor, bool polls) {
     for (;;) {
         if (polls || !is_served) {
             const int ready = ::poll(&calls, 1, polls ? -1 : 0);
-            if (ready < 0) continue;
-            if (ready > 0 && (calls.revents & POLLIN) == 0) return;  // nobody is left under the filter
+            if (ready > 0 && (calls.revents & POLLHUP) != 0) return;  // nobody is left under the filter
+            if (polls && (ready < 0 || (calls.revents & POLLIN) == 0)) continue;
         }
         is_served = supervisor.serve(listener);
     }
@@ -140,9 +161,18 @@ Result<Outcome> run(const model::Description& description, const std::vector<std
     if (!child) return child.error();
     const Signals signals;
     Family family(child->process);
-    std::thread watcher([&] { watch(child->listener.number(), signals, family, supervisor); });
+    std::optional<Watcher> watcher;
+    try {
+        watcher.emplace(signals, family, supervisor);
+    } catch (const std::system_error& error) {
+        (void)::kill(child->process, SIGKILL);
+        (void)::waitpid(child->process, nullptr, 0);
+        return Error::refused(error.code().value(), "cannot put a program under the model",
+                              "no thread can be had",
+                              "raise the limit of processes (ulimit -u, or the container's pids.max)");
+    }
     serve_all(child->listener.number(), supervisor, options.polls);
-    watcher.join();
+    watcher.reset();
     while (family.reap(0)) {
     }
     supervisor.see_closes();

@@ -67,6 +67,8 @@ TEST_P(SupervisedProgram, WalksTheTreeOfDevices) { succeeds("walks"); }
 TEST_P(SupervisedProgram, IsRefusedWhatLinuxRefuses) { succeeds("refuses"); }
 TEST_P(SupervisedProgram, DrivesADeviceThatMovesItsMemory) { succeeds("drives", 2); }
 TEST_P(SupervisedProgram, MapsItsMemoryAfterItHasBecomeAnother) { succeeds("becomes_another", 1); }
+TEST_P(SupervisedProgram, HasItsOwnMemoryWhereItStartedInItsParents) { succeeds("lends_its_memory"); }
+TEST_P(SupervisedProgram, MapsItsMemoryAfterItsFirstThreadHasEnded) { succeeds("outlives_its_first_thread"); }
 TEST_P(SupervisedProgram, ReachesNothingByMemoryThatItHasUnmapped) { succeeds("unmaps_too_early", 2); }
 
 INSTANTIATE_TEST_SUITE_P(Linked, SupervisedProgram,

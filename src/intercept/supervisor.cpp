@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <filesystem>
 #include <new>
+#include <system_error>
 
 #include "intercept/filter.hpp"
 
@@ -58,11 +59,17 @@ bool Supervisor::serve(int listener) {
 
 Answer Supervisor::answer_as_asked(Tracee& tracee, const seccomp_data& call) {
     try {
+        if (call.nr == SYS_execve || call.nr == SYS_execveat) {
+            memories_.forget(process_of(tracee.thread()));
+            return Answer::from_kernel();
+        }
         std::optional<FailNth::Armed> armed;
         if (fail_nth_.exists() && !is_on_fail_nth(call)) armed.emplace(fail_nth_, tracee.thread());
         return answer(tracee, call);
     } catch (const std::bad_alloc&) {
         return {.value = -ENOMEM};
+    } catch (const std::system_error& error) {  // no more threads
+        return {.value = -error.code().value()};
     }
 }
 
@@ -125,10 +132,6 @@ Answer Supervisor::answer(Tracee& tracee, const seccomp_data& call) {
             return mmap(tracee, call);
         case SYS_memfd_create:
             return memfd_create(tracee, args[0], args[1]);
-        case SYS_execve:
-        case SYS_execveat:
-            memories_.doubt(process_of(tracee.thread()));
-            return Answer::from_kernel();
         default:
             return Answer::from_kernel();
     }

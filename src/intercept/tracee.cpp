@@ -112,7 +112,7 @@ int Tracee::memory(std::shared_ptr<model::AddressSpace>& space) {
     std::shared_ptr<ProcessMemory> memory = process_ < 0 ? nullptr : memories_.known(process_);
     if (!memory) {
         const pid_t process = process_of(thread_);
-        const int rc = process < 0 ? -EFAULT : memories_.of(process, memory);
+        const int rc = process < 0 ? -EFAULT : memories_.of(process, thread_, memory);
         if (rc < 0) return rc;
         if (!waits()) return -EFAULT;
     }

@@ -31,13 +31,14 @@ int checked_copy(void* to, const void* from, std::size_t length) noexcept {
 // Returns how many bytes are left. A fault leaves the string instruction's registers at the byte that isn't there, and the handler goes on
 // behind it. The processor's own loop is what memcpy() takes for as much.
 //
-// The other one goes ahead by 256 bytes, and after a fault leaves the rest to the string instruction, which finds the byte.
+// The other one goes ahead by 256 bytes, and after a fault leaves the rest to the string instruction, which finds the byte: up to the step
+// all registers are what they were before these bytes.
 asm(R"(
     .pushsection .text
     .p2align 4
     .type iommufd_model_copy_cached, @function
-    .hidden iommufd_model_copy_cached, iommufd_model_copy_cached_ends
-    .globl iommufd_model_copy_cached, iommufd_model_copy_cached_ends
+    .hidden iommufd_model_copy_cached, iommufd_model_copy_cached_steps
+    .globl iommufd_model_copy_cached, iommufd_model_copy_cached_steps
 iommufd_model_copy_cached:
     .cfi_startproc
     endbr64
@@ -50,12 +51,12 @@ iommufd_model_copy_cached:
     vmovdqu64 %zmm17, 64(%rdi)
     vmovdqu64 %zmm18, 128(%rdi)
     vmovdqu64 %zmm19, 192(%rdi)
+iommufd_model_copy_cached_steps:
     add $256, %rsi
     add $256, %rdi
     sub $256, %rcx
     cmp $256, %rcx
     jae 1b
-iommufd_model_copy_cached_ends:
     test %rcx, %rcx
     jnz iommufd_model_copy_faults
     xor %eax, %eax
@@ -101,7 +102,7 @@ iommufd_model_exchange_fails:
 )");
 
 extern "C" {
-extern const char iommufd_model_copy_cached_ends[];
+extern const char iommufd_model_copy_cached_steps[];
 extern const char iommufd_model_copy_faults[];
 extern const char iommufd_model_copy_ends[];
 extern const char iommufd_model_exchange_faults[];
@@ -131,7 +132,7 @@ void hand_on(int signal, siginfo_t* info, void* context) {
 void handle(int signal, siginfo_t* info, void* context) {
     greg_t& at = static_cast<ucontext_t*>(context)->uc_mcontext.gregs[REG_RIP];
     if (at >= reinterpret_cast<std::intptr_t>(iommufd_model_copy_cached) &&
-        at < reinterpret_cast<std::intptr_t>(iommufd_model_copy_cached_ends))
+        at < reinterpret_cast<std::intptr_t>(iommufd_model_copy_cached_steps))
         at = reinterpret_cast<std::intptr_t>(iommufd_model_copy_faults);
     else if (at == reinterpret_cast<std::intptr_t>(iommufd_model_copy_faults))
         at = reinterpret_cast<std::intptr_t>(iommufd_model_copy_ends);

@@ -2,9 +2,12 @@
 //
 // Memory that is pinned: for whom it counts, and what becomes of it when who mapped it has ended.
 #include <linux/capability.h>
+#include <pthread.h>
 #include <sys/syscall.h>
 
 #include <fstream>
+#include <functional>
+#include <thread>
 
 #include "intercept/testing/edu.hpp"
 
@@ -166,7 +169,9 @@ void move_a_page(const Edu& edu, int iommufd, std::uint32_t ioas, std::uint64_t 
     EXPECT(std::memcmp(memory, memory + kPage, kPage) == 0);
 }
 
-void becomes_another(char**) {
+// `become`: another program, that words name, with the same device and IOAS.
+void map_before(const char* other,
+                const std::function<void(int iommufd, std::uint32_t ioas, char* const* words)>& become) {
     const int iommufd = open_iommufd(0);
     const Edu edu(iommufd);
     EXPECT(::fcntl(edu.number(), F_SETFD, 0) == 0);
@@ -175,21 +180,67 @@ void becomes_another(char**) {
     move_a_page(edu, iommufd, ioas, 0);
     EXPECT(::execl("/there is no such program", "none", nullptr) == -1);
     move_a_page(edu, iommufd, ioas, 2 * kPage);
-    (void)::execl("/proc/self/exe", "client", "is_another", std::to_string(iommufd).c_str(),
-                  std::to_string(edu.number()).c_str(), std::to_string(ioas).c_str(), nullptr);
-    std::_Exit(1);
+    std::string words[] = {"client", other, std::to_string(iommufd), std::to_string(edu.number()),
+                           std::to_string(ioas)};
+    char* const pointers[] = {words[0].data(), words[1].data(), words[2].data(),
+                              words[3].data(), words[4].data(), nullptr};
+    become(iommufd, ioas, pointers);
+    EXPECT(::close(edu.number()) == 0);
+    EXPECT(destroy(iommufd, ioas) == 0);
 }
 
-// What becomes_another() has become.
-void is_another(char** arguments) {
+void becomes_another(char**) {
+    map_before("is_another", [](int, std::uint32_t, char* const* words) {
+        (void)::execv("/proc/self/exe", words);
+        std::_Exit(1);
+    });
+}
+
+// A child that has mapped its parent's memory, since it was its own as well.
+void lends_its_memory(char**) {
+    map_before("is_a_child", [](int iommufd, std::uint32_t ioas, char* const* words) {
+        unsigned char* const memory = pages(1);
+        const pid_t child = ::vfork();
+        if (child == 0) {
+            if (map(iommufd, ioas, memory, kPage, 6 * kPage) == 0 &&
+                unmap(iommufd, ioas, 6 * kPage, kPage) == 0)
+                (void)::execv("/proc/self/exe", words);
+            ::_exit(1);
+        }
+        join(child);
+    });
+}
+
+// The first thread ends; another one goes on.
+void outlives_its_first_thread(char**) {
+    static std::thread other([first = ::pthread_self()] {
+        EXPECT(::pthread_join(first, nullptr) == 0);
+        const int iommufd = open_iommufd();
+        const Edu edu(iommufd);
+        const std::uint32_t ioas = alloc_ioas(iommufd);
+        EXPECT(attach(edu.number(), ioas) > -1);
+        move_a_page(edu, iommufd, ioas, 0);
+        EXPECT(unmap(iommufd, ioas, 0, 2 * kPage) == 0);
+        EXPECT(::close(edu.number()) == 0);
+        EXPECT(destroy(iommufd, ioas) == 0);
+        std::_Exit(0);
+    });
+    ::pthread_exit(nullptr);
+}
+
+void is_a_child(char** arguments) {
     const int iommufd = std::atoi(arguments[0]);
     const Edu edu = Edu::inherited(std::atoi(arguments[1]));
     const auto ioas = static_cast<std::uint32_t>(std::atoi(arguments[2]));
     move_a_page(edu, iommufd, ioas, 4 * kPage);
-    edu.dma(0, kPage, true);  // into nobody's memory
+    edu.dma(0, kPage, true);  // into the memory of who was there before
     for (const std::uint64_t iova : {0, 2, 4}) EXPECT(unmap(iommufd, ioas, iova * kPage, 2 * kPage) == 0);
-    EXPECT(::close(edu.number()) == 0);
-    EXPECT(destroy(iommufd, ioas) == 0);
+}
+
+void is_another(char** arguments) {
+    is_a_child(arguments);
+    EXPECT(::close(std::atoi(arguments[1])) == 0);
+    EXPECT(destroy(std::atoi(arguments[0]), static_cast<std::uint32_t>(std::atoi(arguments[2]))) == 0);
 }
 
 }  // namespace
@@ -199,6 +250,9 @@ const Named kMemory[] = {{"pins", pins},
                          {"outlives", outlives},
                          {"outlives_in_a_file", outlives_in_a_file},
                          {"becomes_another", becomes_another},
+                         {"lends_its_memory", lends_its_memory},
+                         {"outlives_its_first_thread", outlives_its_first_thread},
+                         {"is_a_child", is_a_child},
                          {"is_another", is_another},
                          {nullptr, nullptr}};
 
