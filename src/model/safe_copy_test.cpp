@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <csignal>
 #include <cstring>
 #include <string>
@@ -65,9 +66,10 @@ TEST_F(SafeCopyTest, WhatIsThereIsCopiedToTheByteHoweverMuchThatIs) {
         EXPECT_EQ(copy(mine_.data() + 1, page_.last(there), there + missing), missing == 0 ? 0 : -EFAULT);
         return mine_.substr(0, there + 2) == 'b' + from.substr(kPage - there) + 'b';
     };
-    for (const std::size_t there :
-         {0, 1, 255, 256, 257, 1023, 1024, 1025, 1279, 1280, 1281, 2047, 4095, 4096})
-        for (const std::size_t missing : {0, 1, 63, 64, 65, 256, 1023, 1024, 4000}) {
+    for (const std::size_t there : std::to_array<std::size_t>(
+             {0, 1, 255, 256, 257, 1023, 1024, 1025, 1279, 1280, 1281, 2047, 4095, 4096}))
+        for (const std::size_t missing :
+             std::to_array<std::size_t>({0, 1, 63, 64, 65, 256, 1023, 1024, 4000})) {
             EXPECT_TRUE(copied(&safe_copy, there, missing)) << there << " of " << there + missing;
             EXPECT_TRUE(copied(&safe_copy_to_cached, there, missing)) << there << " of " << there + missing;
         }
