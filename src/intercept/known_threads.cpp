@@ -21,21 +21,26 @@ namespace {
 
 constexpr std::size_t kMostKnown = 64;  // each is a descriptor
 
+// In its file "status"; -1 where there is none.
+pid_t number_of(pid_t thread, const char* format) {
+    const std::unique_ptr<FILE, int (*)(FILE*)> status(std::fopen(proc_path(thread, "status").c_str(), "re"),
+                                                       std::fclose);
+    std::array<char, 256> line{};
+    int number = -1;
+    while (status && std::fgets(line.data(), line.size(), status.get()) != nullptr)
+        if (std::sscanf(line.data(), format, &number) == 1) break;
+    return number;
+}
+
 }  // namespace
 
 std::string proc_path(pid_t number, std::string_view name) {
     return ("/proc/" + std::to_string(number) + '/').append(name);
 }
 
-pid_t process_of(pid_t thread) {
-    const std::unique_ptr<FILE, int (*)(FILE*)> status(std::fopen(proc_path(thread, "status").c_str(), "re"),
-                                                       std::fclose);
-    std::array<char, 256> line{};
-    int process = -1;
-    while (status && std::fgets(line.data(), line.size(), status.get()) != nullptr)
-        if (std::sscanf(line.data(), "Tgid: %d", &process) == 1) break;
-    return process;
-}
+pid_t process_of(pid_t thread) { return number_of(thread, "Tgid: %d"); }
+
+pid_t parent_of(pid_t thread) { return number_of(thread, "PPid: %d"); }
 
 sys::Fd open_process(pid_t thread) {
     long process = ::syscall(SYS_pidfd_open, thread, PIDFD_THREAD);

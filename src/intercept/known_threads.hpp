@@ -19,6 +19,8 @@ std::string proc_path(pid_t number, std::string_view name);
 
 // Of the process that a thread belongs to; -1 where there is no such thread.
 pid_t process_of(pid_t thread);
+// The process that is its parent; as that.
+pid_t parent_of(pid_t thread);
 
 // A thread, or before Linux 6.9 its process: readable when it has ended. Empty where there is none.
 sys::Fd open_process(pid_t thread);

@@ -2,6 +2,8 @@
 #include "intercept/process_memory.hpp"
 
 #include <fcntl.h>
+#include <linux/kcmp.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -114,6 +116,13 @@ bool ProcessMemory::alive() const noexcept {
 std::shared_ptr<ProcessMemory> ProcessMemories::known(pid_t process) const {
     const auto found = known_.find(process);
     return found != known_.end() && found->second->alive() ? found->second : nullptr;
+}
+
+void ProcessMemories::forget_shared(pid_t process) {
+    const auto found = known_.find(process);
+    if (found == known_.end()) return;
+    const long order = ::syscall(SYS_kcmp, process, parent_of(process), KCMP_VM, 0, 0);
+    if (order <= 0) known_.erase(found);  // the same, or nobody can tell
 }
 
 void ProcessMemories::forget_ended(pid_t process) noexcept {

@@ -55,8 +55,9 @@ public:
     int of(pid_t process, std::shared_ptr<ProcessMemory>& memory) { return of(process, process, memory); }
     // If it was asked for before; else null.
     std::shared_ptr<ProcessMemory> known(pid_t process) const;
-    // The process is about to become another program: what it shares with others lives on without it.
-    void forget(pid_t process) noexcept { known_.erase(process); }
+    // The process is about to become another program, if that can be run: what it shares with its parent lives on without it
+    // (vfork). What it shares with nobody is at its end then, as alive() says.
+    void forget_shared(pid_t process);
     // The number may have been another's before.
     void forget_ended(pid_t process) noexcept;
 

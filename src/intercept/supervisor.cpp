@@ -60,7 +60,7 @@ bool Supervisor::serve(int listener) {
 Answer Supervisor::answer_as_asked(Tracee& tracee, const seccomp_data& call) {
     try {
         if (call.nr == SYS_execve || call.nr == SYS_execveat) {
-            memories_.forget(process_of(tracee.thread()));
+            memories_.forget_shared(process_of(tracee.thread()));
             return Answer::from_kernel();
         }
         std::optional<FailNth::Armed> armed;

@@ -52,6 +52,7 @@ void pins(char**) {
     const long pinned_before = status_of("self", "VmPin");
     const long locked_before = status_of("self", "VmLck");
     EXPECT(map(iommufd, ioas, pages(3), 3 * kPage, 0) == 0);
+    EXPECT(::execl("/there is no such program", "none", nullptr) == -1);
     for (const std::string& name :
          {std::string("self"), std::string("thread-self"), own, own + "/task/" + own}) {
         EXPECT(status_of(name, "VmPin") == pinned_before + 12);
