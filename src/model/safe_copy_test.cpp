@@ -59,7 +59,7 @@ TEST_F(SafeCopyTest, CopiesAndIsRefusedWhereEitherSideEnds) {
 // Around the lengths and places at which a copy goes another way.
 TEST_F(SafeCopyTest, WhatIsThereIsCopiedToTheByteHoweverMuchThatIs) {
     std::string from(kPage, '\0');
-    std::ranges::generate(from, [value = 0]() mutable { return static_cast<char>(value = value * 5 + 1); });
+    std::ranges::generate(from, [value = 0U]() mutable { return static_cast<char>(value = value * 5 + 1); });
     std::memcpy(page_.last(kPage), from.data(), kPage);
     const auto copied = [&](auto* copy, std::size_t there, std::size_t missing) {
         mine_.assign(mine_.size(), 'b');
