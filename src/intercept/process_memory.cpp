@@ -27,6 +27,11 @@ sys::Fd open_at(pid_t number, const char* name, int flags) {
     return {sys::host_kernel(), ::open(proc_path(number, name).c_str(), flags | O_CLOEXEC)};
 }
 
+// Whether each of its pages is there as soon as it is looked for: a program's own, which no file, device or part of the kernel is behind.
+bool is_always_there(const model::MappedPiece& piece) {
+    return piece.container == 0 && piece.inode == 0 && piece.writable;
+}
+
 }  // namespace
 
 int ProcessMemory::read(void* to, std::uint64_t from, std::size_t length) noexcept {
@@ -49,7 +54,7 @@ int ProcessMemory::write(std::uint64_t to, const void* from, std::size_t length)
     });
 }
 
-// What the program may do itself, since /proc/PID/mem would do more; then each page once.
+// What the program may do itself, since /proc/PID/mem would do more; then once each page that may be missing.
 int ProcessMemory::populate(std::uint64_t from, std::uint64_t length, bool write) noexcept {
     const std::uint64_t last = from + length - 1;
     try {
@@ -66,13 +71,20 @@ int ProcessMemory::populate(std::uint64_t from, std::uint64_t length, bool write
         }
         if (next != last) return -EFAULT;
         files_.hold(pieces, from / kPage * kPage, last / kPage * kPage + (kPage - 1));
+        for (const model::MappedPiece& piece : pieces)
+            if (!is_always_there(piece) && !touch(std::max(piece.first, from), std::min(piece.last, last)))
+                return -EFAULT;
     } catch (const std::bad_alloc&) {
         return -ENOMEM;
     }
-    std::byte byte{};
-    for (std::uint64_t page = from / kPage * kPage; page <= last; page += kPage)
-        if (read(&byte, page, 1) < 0) return -EFAULT;
     return 0;
+}
+
+bool ProcessMemory::touch(std::uint64_t first, std::uint64_t last) noexcept {
+    std::byte byte{};
+    for (std::uint64_t page = first / kPage * kPage; page <= last; page += kPage)
+        if (read(&byte, page, 1) < 0) return false;
+    return true;
 }
 
 std::vector<model::MappedPiece> ProcessMemory::mapped() {

@@ -37,6 +37,8 @@ public:
 private:
     // All pieces that have some of [first, last], and maybe others.
     std::vector<model::MappedPiece> mapped_between(std::uint64_t first, std::uint64_t last);
+    // Each page of a range, which may be empty.
+    bool touch(std::uint64_t first, std::uint64_t last) noexcept;
 
     const sys::Fd memory_;  // /proc/PID/mem
     const sys::Fd maps_;    // /proc/PID/maps

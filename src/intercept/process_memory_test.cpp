@@ -75,6 +75,37 @@ TEST(ProcessMemoriesTest, AProcessHasOneMemoryHoweverOftenItIsAskedFor) {
     EXPECT_EQ(memories.known(child.number()), first);
 }
 
+TEST(ProcessMemoriesTest, ItsMemoryIsThereAsFarAsItMayBeReachedAndItsFilesReach) {
+    const sys::Fd file(sys::host_kernel(), ::memfd_create("cut", MFD_CLOEXEC));
+    ASSERT_EQ(::ftruncate(file.number(), 0x1000), 0);
+    // Its own, what it may read only, of a file the part that is there and the part that isn't, and nothing.
+    auto* const start = static_cast<char*>(
+        ::mmap(nullptr, 0x6000, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    ASSERT_EQ(::mprotect(start + 0x2000, 0x1000, PROT_READ), 0);
+    ASSERT_NE(
+        ::mmap(start + 0x3000, 0x2000, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, file.number(), 0),
+        MAP_FAILED);
+    ASSERT_EQ(::munmap(start + 0x5000, 0x1000), 0);
+    const LastCloses made;
+    ProcessMemories memories{made};
+    const Child child;
+    std::shared_ptr<ProcessMemory> memory;
+    ASSERT_EQ(memories.of(child.number(), memory), 0);
+    const auto populated = [&](std::uint64_t from, std::uint64_t length, bool write) {
+        return memory->populate(reinterpret_cast<std::uint64_t>(start) + from, length, write);
+    };
+    EXPECT_EQ(populated(0x10, 0x1ff0, true), 0);
+    EXPECT_EQ(populated(0x1000, 0x2000, false), 0);
+    EXPECT_EQ(populated(0x1000, 0x2000, true), -EFAULT);
+    EXPECT_EQ(populated(0x2000, 0x2000, false), 0);
+    EXPECT_EQ(populated(0x3000, 0x1000, true), 0);
+    EXPECT_EQ(populated(0x3000, 0x1001, true), -EFAULT);
+    EXPECT_EQ(populated(0x4000, 0x10, false), -EFAULT);
+    EXPECT_EQ(populated(0x4000, 0x1001, false), -EFAULT);
+    EXPECT_EQ(populated(0x5000, 0x10, false), -EFAULT);
+    ::munmap(start, 0x5000);
+}
+
 TEST(ProcessMemoriesTest, OfAProcessThatHasEndedThereIsNone) {
     const LastCloses made;
     ProcessMemories memories{made};
