@@ -209,7 +209,9 @@ TEST(MapQueryTest, SaysOfARangeWhatTheWholeListSays) {
         std::vector<model::MappedPiece> found;
         if (!query_maps(maps.number(), from, last, found)) GTEST_SKIP() << "needs Linux 6.11";
         std::vector<model::MappedPiece> listed = model::read_maps("/proc/self/maps");
-        std::erase_if(listed, [&](const auto& piece) { return piece.last < from || piece.first > last; });
+        std::erase_if(listed, [from = from, last = last](const auto& piece) {
+            return piece.last < from || piece.first > last;
+        });
         const auto text = [](const std::vector<model::MappedPiece>& pieces) {
             std::string all;
             for (const auto& piece : pieces)

@@ -71,7 +71,7 @@ public:
     }
 
 private:
-    DmaBuffer(std::uint64_t size, std::shared_ptr<const std::byte[]> memory)
+    DmaBuffer(std::uint64_t size, const std::shared_ptr<const std::byte[]>& memory)
         : size_(size), holds_(memory), address_(user::address(memory.get())) {}
 
     const std::uint64_t size_;

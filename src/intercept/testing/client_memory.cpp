@@ -53,8 +53,8 @@ void pins(char**) {
     const long locked_before = status_of("self", "VmLck");
     EXPECT(map(iommufd, ioas, pages(3), 3 * kPage, 0) == 0);
     EXPECT(::execl("/there is no such program", "none", nullptr) == -1);
-    for (const std::string& name :
-         {std::string("self"), std::string("thread-self"), own, own + "/task/" + own}) {
+    for (const std::string& name : {std::string("self"), std::string("thread-self"), own,
+                                    std::string(own).append("/task/").append(own)}) {
         EXPECT(status_of(name, "VmPin") == pinned_before + 12);
         EXPECT(status_of(name, "VmLck") == locked_before + 12);
         EXPECT(status_of(name, "Pid") == ::getpid());
@@ -201,6 +201,7 @@ void becomes_another(char**) {
 void lends_its_memory(char**) {
     map_before("is_a_child", [](int iommufd, std::uint32_t ioas, char* const* words) {
         unsigned char* const memory = pages(1);
+        // NOLINTBEGIN(*vfork,*Vfork,bugprone-unsafe-functions): what a child may do that shares its parent's memory
         const pid_t child = ::vfork();
         if (child == 0) {
             if (map(iommufd, ioas, memory, kPage, 6 * kPage) == 0 &&
@@ -208,6 +209,7 @@ void lends_its_memory(char**) {
                 (void)::execv("/proc/self/exe", words);
             ::_exit(1);
         }
+        // NOLINTEND(*vfork,*Vfork,bugprone-unsafe-functions)
         join(child);
     });
 }
