@@ -209,8 +209,8 @@ TEST(MapQueryTest, SaysOfARangeWhatTheWholeListSays) {
         std::vector<model::MappedPiece> found;
         if (!query_maps(maps.number(), from, last, found)) GTEST_SKIP() << "needs Linux 6.11";
         std::vector<model::MappedPiece> listed = model::read_maps("/proc/self/maps");
-        std::erase_if(listed, [from = from, last = last](const auto& piece) {
-            return piece.last < from || piece.first > last;
+        std::erase_if(listed, [low = from, high = last](const auto& piece) {
+            return piece.last < low || piece.first > high;
         });
         const auto text = [](const std::vector<model::MappedPiece>& pieces) {
             std::string all;
